@@ -1,0 +1,218 @@
+/** The parsed, cross-checked and frozen configuration, in one slice per room. */
+import { availableParallelism } from 'node:os';
+import { isAbsolute, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { LogLevel } from '../observability/logger.js';
+import { ConfigurationError, type Environment, parseEnvironment } from './environment.js';
+
+export interface HttpConfig {
+  readonly production: boolean;
+  readonly host: string;
+  readonly port: number;
+  /** `id:scope+scope:sha256` entries; undefined = none configured. */
+  readonly apiKeys: readonly string[] | undefined;
+  readonly metricsPublic: boolean;
+  readonly corsOrigins: readonly string[];
+  readonly trustProxy: number;
+  readonly rateLimitPerMinute: number;
+  readonly userRateLimitPerMinute: number;
+  readonly maxUploadBytes: number;
+}
+
+export interface StorageConfig {
+  readonly supabase: { readonly url: string; readonly key: string } | undefined;
+  readonly dataDir: string;
+  readonly timeoutMs: number;
+  /** `id:base64` entries; undefined = use (or create) the key file in the data folder. */
+  readonly encryptionKeys: readonly string[] | undefined;
+}
+
+export interface EmbedderConfig {
+  readonly modelsDir: string;
+  readonly modelId: string;
+  readonly children: number;
+  readonly maxWaiting: number;
+  readonly queueTimeoutMs: number;
+}
+
+export interface VerificationConfig {
+  readonly threshold: number;
+  readonly minSpeechMs: number;
+  readonly maxSpeechMs: number;
+  readonly listenTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly maxFailedAttempts: number;
+  readonly lockoutMs: number;
+  readonly maxActiveCalls: number;
+}
+
+export interface EnrollmentConfig {
+  readonly minSpeechMs: number;
+  readonly maxSpeechMs: number;
+  readonly matchThreshold: number;
+  readonly listenTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+}
+
+export interface OutboundConfig {
+  readonly listenHosts: readonly string[];
+  readonly audioHosts: readonly string[];
+  readonly allowPrivateNetwork: boolean;
+  readonly downloadTimeoutMs: number;
+  readonly maxDownloadBytes: number;
+}
+
+export interface RecordingsConfig {
+  readonly maxDurationMs: number;
+}
+
+export interface VapiListenConfig {
+  /** Undefined = by start frame or measurement. */
+  readonly sampleRateHz: number | undefined;
+  readonly channels: 1 | 2 | undefined;
+  readonly callerChannel: 0 | 1;
+  readonly monoIsCaller: boolean;
+  readonly bearerToken: string | undefined;
+}
+
+export interface Config {
+  readonly logLevel: LogLevel;
+  readonly shutdownGraceMs: number;
+  readonly http: HttpConfig;
+  readonly storage: StorageConfig;
+  readonly embedder: EmbedderConfig;
+  readonly verification: VerificationConfig;
+  readonly enrollment: EnrollmentConfig;
+  readonly outbound: OutboundConfig;
+  readonly recordings: RecordingsConfig;
+  readonly vapiListen: VapiListenConfig;
+  readonly tracing: { readonly endpoint: string; readonly serviceName: string } | undefined;
+}
+
+/** The package's own folder, where `models/` and `supabase/` lie. */
+export const PACKAGE_ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
+
+/** Reads and checks the environment. Throws `ConfigurationError` listing everything that is wrong. */
+export function loadConfig(source: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const env = parseEnvironment(source);
+  const problems = crossCheck(env);
+  if (problems.length > 0) throw new ConfigurationError(problems);
+  const listenTimeoutMs = env.WEBSOCKET_TIMEOUT * 1000;
+  const connectTimeoutMs = Math.min(env.LISTEN_CONNECT_TIMEOUT * 1000, listenTimeoutMs);
+  const maxSpeechMs = env.MAX_AUDIO_DURATION * 1000;
+  const config: Config = {
+    logLevel: env.LOG_LEVEL,
+    shutdownGraceMs: env.SHUTDOWN_GRACE_SECONDS * 1000,
+    http: {
+      production: env.NODE_ENV === 'production',
+      host: env.HOST ?? (env.API_KEYS ? '0.0.0.0' : '127.0.0.1'),
+      port: env.PORT,
+      apiKeys: env.API_KEYS,
+      metricsPublic: env.METRICS_PUBLIC,
+      corsOrigins: env.CORS_ORIGINS,
+      trustProxy: env.TRUST_PROXY,
+      rateLimitPerMinute: env.RATE_LIMIT_PER_MINUTE,
+      userRateLimitPerMinute: env.USER_RATE_LIMIT_PER_MINUTE,
+      maxUploadBytes: env.MAX_UPLOAD_BYTES,
+    },
+    storage: {
+      supabase: supabaseAccess(env),
+      dataDir: isAbsolute(env.DATA_DIR) ? env.DATA_DIR : resolve(env.DATA_DIR),
+      timeoutMs: env.DATABASE_TIMEOUT * 1000,
+      encryptionKeys: env.EMBEDDING_ENCRYPTION_KEYS,
+    },
+    embedder: {
+      modelsDir: env.MODELS_DIR ? resolve(env.MODELS_DIR) : resolve(PACKAGE_ROOT, 'models'),
+      modelId: env.MODEL_ID,
+      children: env.INFERENCE_CHILDREN ?? Math.min(8, availableParallelism()),
+      maxWaiting: env.INFERENCE_QUEUE,
+      queueTimeoutMs: env.INFERENCE_QUEUE_TIMEOUT_MS,
+    },
+    verification: {
+      threshold: env.VOICE_THRESHOLD,
+      minSpeechMs: env.MIN_SPEECH_MS,
+      maxSpeechMs,
+      listenTimeoutMs,
+      connectTimeoutMs,
+      maxFailedAttempts: env.MAX_FAILED_ATTEMPTS,
+      lockoutMs: env.LOCKOUT_MINUTES * 60_000,
+      maxActiveCalls: env.MAX_ACTIVE_CALLS,
+    },
+    enrollment: {
+      minSpeechMs: env.ENROLL_MIN_SPEECH_MS,
+      maxSpeechMs,
+      matchThreshold: env.ENROLL_MATCH_THRESHOLD,
+      listenTimeoutMs,
+      connectTimeoutMs,
+    },
+    outbound: {
+      listenHosts: env.LISTEN_HOSTS,
+      audioHosts: env.AUDIO_HOSTS,
+      allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
+      downloadTimeoutMs: env.AUDIO_DOWNLOAD_TIMEOUT * 1000,
+      maxDownloadBytes: env.MAX_UPLOAD_BYTES,
+    },
+    recordings: { maxDurationMs: env.MAX_RECORDING_SECONDS * 1000 },
+    vapiListen: {
+      sampleRateHz: env.LISTEN_SAMPLE_RATE === 'auto' ? undefined : Number(env.LISTEN_SAMPLE_RATE),
+      channels: env.LISTEN_CHANNELS === 'auto' ? undefined : env.LISTEN_CHANNELS === '1' ? 1 : 2,
+      callerChannel: env.LISTEN_CALLER_CHANNEL === '1' ? 1 : 0,
+      monoIsCaller: env.LISTEN_MONO_IS_CALLER,
+      bearerToken: env.VAPI_PUBLIC_KEY,
+    },
+    tracing: env.OTEL_EXPORTER_OTLP_ENDPOINT
+      ? { endpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT, serviceName: env.OTEL_SERVICE_NAME }
+      : undefined,
+  };
+  return deepFreeze(config);
+}
+
+function crossCheck(env: Environment): string[] {
+  const problems: string[] = [];
+  const production = env.NODE_ENV === 'production';
+  if (production && !env.API_KEYS) {
+    problems.push('API_KEYS: required with NODE_ENV=production (make one with `voice-auth keys create`)');
+  }
+  if (!env.API_KEYS && env.HOST && !LOOPBACK_HOSTS.includes(env.HOST)) {
+    problems.push('HOST: without API_KEYS the service only listens on loopback (127.0.0.1, ::1 or localhost)');
+  }
+  if (production && env.ALLOW_PRIVATE_NETWORK) {
+    problems.push('ALLOW_PRIVATE_NETWORK: not allowed with NODE_ENV=production');
+  }
+  if (env.SUPABASE_URL && !env.SUPABASE_SERVICE_ROLE_KEY) {
+    if (!env.SUPABASE_ANON_KEY) problems.push('SUPABASE_SERVICE_ROLE_KEY: required with SUPABASE_URL');
+    else if (!env.ALLOW_ANON_KEY) {
+      problems.push(
+        'SUPABASE_SERVICE_ROLE_KEY: SUPABASE_ANON_KEY alone is not enough, because row-level security gives the anon ' +
+          'role nothing; set the service-role key (or ALLOW_ANON_KEY=true if you have granted the functions to anon)',
+      );
+    }
+  }
+  if (!env.SUPABASE_URL && (env.SUPABASE_SERVICE_ROLE_KEY || env.SUPABASE_ANON_KEY)) {
+    problems.push('SUPABASE_URL: required with a Supabase key');
+  }
+  if (env.SUPABASE_URL && !env.EMBEDDING_ENCRYPTION_KEYS) {
+    problems.push('EMBEDDING_ENCRYPTION_KEYS: required with SUPABASE_URL (make one with `voice-auth keys encryption`)');
+  }
+  if (env.MIN_SPEECH_MS > env.MAX_AUDIO_DURATION * 1000) {
+    problems.push('MIN_SPEECH_MS: must not be more than MAX_AUDIO_DURATION');
+  }
+  if (env.ENROLL_MIN_SPEECH_MS > env.MAX_AUDIO_DURATION * 1000) {
+    problems.push('ENROLL_MIN_SPEECH_MS: must not be more than MAX_AUDIO_DURATION');
+  }
+  return problems;
+}
+
+function supabaseAccess(env: Environment): StorageConfig['supabase'] {
+  const key = env.SUPABASE_SERVICE_ROLE_KEY ?? env.SUPABASE_ANON_KEY;
+  return env.SUPABASE_URL && key ? { url: env.SUPABASE_URL, key } : undefined;
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const child of Object.values(value)) {
+    if (typeof child === 'object' && child !== null) deepFreeze(child);
+  }
+  return Object.freeze(value);
+}

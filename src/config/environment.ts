@@ -1,0 +1,175 @@
+/**
+ * The environment variables of the service: one schema, validated once at start, every error reported together. This is
+ * the only room that knows their names; `.env.example` is checked against `ENVIRONMENT` by a test.
+ */
+import { z } from 'zod';
+import { LOG_LEVELS } from '../observability/logger.js';
+
+const flag = z
+  .enum(['true', 'false', '1', '0', 'yes', 'no'])
+  .transform((value) => value === 'true' || value === '1' || value === 'yes');
+const list = z.string().transform((value) =>
+  value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+);
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
+
+export interface Variable {
+  readonly schema: z.ZodType;
+  readonly description: string;
+  /** Printed as `(set)` instead of its value. */
+  readonly secret?: true;
+}
+
+function variable<S extends z.ZodType>(schema: S, description: string) {
+  return { schema, description };
+}
+
+function secret<S extends z.ZodType>(schema: S, description: string) {
+  return { schema, description, secret: true as const };
+}
+
+/** Every variable the service reads, in the order in which `voice-auth config` prints them. */
+export const ENVIRONMENT = {
+  NODE_ENV: variable(
+    z.enum(['development', 'production', 'test']).default('development'),
+    '`production` insists on API keys and refuses development switches',
+  ),
+  HOST: variable(
+    z.string().min(1).optional(),
+    'Address to listen on; default 0.0.0.0 with API keys, 127.0.0.1 without',
+  ),
+  PORT: variable(integer(0, 65_535).default(8000), 'Port to listen on; 0 picks a free one'),
+  LOG_LEVEL: variable(z.enum(LOG_LEVELS).default('info'), 'trace, debug, info, warn, error, fatal or silent'),
+  API_KEYS: secret(
+    list.optional(),
+    'Comma-separated `id:scope+scope:sha256` entries made by `voice-auth keys create` (scopes: enroll, verify, read, admin)',
+  ),
+  METRICS_PUBLIC: variable(flag.default(true), 'Serve /metrics without an API key (otherwise scope `read`)'),
+  CORS_ORIGINS: variable(list.default([]), 'Origins that browsers may call from; empty = CORS off'),
+  TRUST_PROXY: variable(
+    integer(0, 10).default(0),
+    'Number of reverse proxies in front (their X-Forwarded-For is believed)',
+  ),
+  RATE_LIMIT_PER_MINUTE: variable(
+    integer(0, 1_000_000).default(100),
+    'Requests per minute and client address; 0 = off',
+  ),
+  USER_RATE_LIMIT_PER_MINUTE: variable(
+    integer(0, 1_000_000).default(10),
+    'Verifications per minute and claimed user; 0 = off',
+  ),
+  MAX_UPLOAD_BYTES: variable(
+    integer(10_000, 200_000_000).default(10_000_000),
+    'Largest recording accepted, uploaded or downloaded',
+  ),
+  MAX_RECORDING_SECONDS: variable(integer(5, 3600).default(300), 'Longest recording accepted, decoded'),
+  MAX_ACTIVE_CALLS: variable(integer(1, 10_000).default(200), 'Calls listened to at once; more answer 503'),
+  SHUTDOWN_GRACE_SECONDS: variable(
+    number(0, 600).default(25),
+    'On SIGTERM, how long running verifications may take to finish',
+  ),
+  SUPABASE_URL: variable(z.url().optional(), 'Supabase project; unset = embedded PostgreSQL in DATA_DIR'),
+  SUPABASE_SERVICE_ROLE_KEY: secret(z.string().min(20).optional(), 'Service-role key of the Supabase project'),
+  SUPABASE_ANON_KEY: secret(
+    z.string().min(20).optional(),
+    'Not enough on its own: row-level security hides everything',
+  ),
+  ALLOW_ANON_KEY: variable(
+    flag.default(false),
+    'Use SUPABASE_ANON_KEY all the same (you have granted the functions to anon yourself)',
+  ),
+  DATABASE_TIMEOUT: variable(number(0.2, 60).default(5), 'Seconds after which a database call has failed'),
+  DATA_DIR: variable(
+    z.string().min(1).default('./data'),
+    'Folder of the embedded database, its encryption key and the development API key',
+  ),
+  EMBEDDING_ENCRYPTION_KEYS: secret(
+    list.optional(),
+    'Key ring `id:base64(32 bytes)`, comma-separated: the first encrypts, all decrypt; required with Supabase',
+  ),
+  MODELS_DIR: variable(z.string().min(1).optional(), 'Folder with model packages; default: the ones shipped'),
+  MODEL_ID: variable(
+    z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9._-]*$/)
+      .default('phone-ecapa-192-v0'),
+    'Model package to use',
+  ),
+  INFERENCE_CHILDREN: variable(integer(1, 64).optional(), 'Inference processes; default: one per core, at most 8'),
+  INFERENCE_QUEUE: variable(integer(1, 10_000).default(64), 'Inference requests that may wait; more answer 503'),
+  INFERENCE_QUEUE_TIMEOUT_MS: variable(integer(50, 60_000).default(5000), 'Longest wait of an inference request'),
+  VOICE_THRESHOLD: variable(
+    number(0, 0.9999).default(0.82),
+    'Score needed to accept; the false-match rate it stands for is (1 - score)^3',
+  ),
+  MIN_SPEECH_MS: variable(integer(1500, 60_000).default(2000), 'Net caller speech needed before any accept or reject'),
+  MAX_AUDIO_DURATION: variable(number(3, 300).default(30), 'Seconds of net caller speech used at most'),
+  WEBSOCKET_TIMEOUT: variable(number(1, 600).default(65), 'Seconds a verification listens at most'),
+  ENROLL_MIN_SPEECH_MS: variable(integer(2000, 60_000).default(5000), 'Net speech needed in one enrollment sample'),
+  ENROLL_MATCH_THRESHOLD: variable(
+    number(0, 0.9999).default(0.55),
+    'Score at which a further sample agrees with the voiceprint',
+  ),
+  MAX_FAILED_ATTEMPTS: variable(integer(1, 100).default(5), 'Rejected attempts in a row that lock a user'),
+  LOCKOUT_MINUTES: variable(number(0.01, 10_080).default(15), 'How long a user stays locked'),
+  LISTEN_HOSTS: variable(list.default(['*.vapi.ai']), 'Hosts that listen URLs may name (`*.` = any subdomain)'),
+  AUDIO_HOSTS: variable(list.default([]), 'Hosts that audio URLs may name; empty = any public host'),
+  ALLOW_PRIVATE_NETWORK: variable(
+    flag.default(false),
+    'Development only: also dial private addresses, any host, http and ws; refused in production',
+  ),
+  AUDIO_DOWNLOAD_TIMEOUT: variable(number(1, 120).default(15), 'Seconds a download may take'),
+  LISTEN_CONNECT_TIMEOUT: variable(number(0.5, 60).default(10), 'Seconds to go on trying to connect to a listen URL'),
+  LISTEN_SAMPLE_RATE: variable(
+    z.enum(['auto', '8000', '16000', '24000', '32000']).default('auto'),
+    'Sample rate of listen sockets; auto = start frame, else measured',
+  ),
+  LISTEN_CHANNELS: variable(
+    z.enum(['auto', '1', '2']).default('auto'),
+    'Channels of listen sockets; auto = start frame, else measured',
+  ),
+  LISTEN_CALLER_CHANNEL: variable(z.enum(['0', '1']).default('0'), 'Channel of the caller in a stereo listen stream'),
+  LISTEN_MONO_IS_CALLER: variable(
+    flag.default(false),
+    'A mono listen stream holds the caller only (otherwise it is treated as mixed and never accepted)',
+  ),
+  VAPI_PUBLIC_KEY: secret(
+    z.string().min(1).optional(),
+    'Sent as bearer token when listening, for assistants with listenAuthenticationEnabled',
+  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: variable(z.url().optional(), 'OTLP/HTTP endpoint for traces; unset = tracing off'),
+  OTEL_SERVICE_NAME: variable(z.string().min(1).default('voice-auth'), 'Service name on traces'),
+} as const;
+
+type Variables = typeof ENVIRONMENT;
+export type EnvironmentName = keyof Variables;
+export type Environment = { readonly [K in EnvironmentName]: z.output<Variables[K]['schema']> };
+
+/** All that is wrong with the configuration, at once. */
+export class ConfigurationError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`Configuration is not usable:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.name = 'ConfigurationError';
+    this.problems = problems;
+  }
+}
+
+/** Parses every variable; an empty string counts as unset. Throws `ConfigurationError` with all problems (never values). */
+export function parseEnvironment(source: Readonly<Record<string, string | undefined>>): Environment {
+  const problems: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, { schema }] of Object.entries<Variable>(ENVIRONMENT)) {
+    const raw = source[name];
+    const result = schema.safeParse(raw === '' ? undefined : raw);
+    if (result.success) values[name] = result.data;
+    else problems.push(`${name}: ${result.error.issues.map((issue) => issue.message).join(', ')}`);
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems);
+  return values as Environment;
+}

@@ -1,0 +1,142 @@
+/**
+ * Everything the domain remembers. Each method is one database transaction, on either backend. Embeddings are plain
+ * here and encrypted inside the adapter (`storage`). Every method throws `DatabaseUnavailable` when the database cannot
+ * be reached or answers too late: then nothing was written, or it is unknown, and nothing may be accepted.
+ */
+import type { Decision, Reason } from '../verification/decision.js';
+
+export interface Voiceprint {
+  readonly modelId: string;
+  readonly centroid: Float32Array;
+  readonly sampleCount: number;
+  readonly netSpeechMs: number;
+  /** Counts up with every change; enrollment saves against the version it has read. */
+  readonly version: number;
+}
+
+export interface VoiceSample {
+  readonly id: string;
+  readonly embedding: Float32Array;
+  readonly netSpeechMs: number;
+}
+
+export interface EnrolledUser {
+  readonly userId: string;
+  readonly phone: string;
+  readonly lockedUntil: Date | undefined;
+  readonly voiceprint: Voiceprint | undefined;
+  /** Kept samples of the voiceprint, oldest first; empty when there is no voiceprint. */
+  readonly samples: readonly VoiceSample[];
+}
+
+export interface EnrollmentRecord {
+  readonly userId: string;
+  /** E.164. */
+  readonly phone: string;
+  readonly consentReference: string | undefined;
+  readonly modelId: string;
+  /** Version read before; 0 when there was no voiceprint. */
+  readonly expectedVersion: number;
+  readonly centroid: Float32Array;
+  readonly newSample: VoiceSample;
+  /** Ids of older samples to keep; others of this user are deleted. */
+  readonly keptSampleIds: readonly string[];
+  /** Net speech of all kept samples and the new one. */
+  readonly netSpeechMs: number;
+  readonly correlationId: string;
+  /** Id of the API key that asked, for the audit trail. */
+  readonly actor: string;
+}
+
+export interface AttemptRecord {
+  readonly attemptId: string;
+  readonly userId: string;
+  readonly correlationId: string;
+  readonly callId: string | undefined;
+  readonly source: AttemptSource;
+  readonly decision: Decision;
+  readonly reason: Reason;
+  readonly score: number | undefined;
+  readonly threshold: number;
+  readonly modelId: string;
+  readonly netSpeechMs: number;
+  readonly looks: number;
+  readonly latencyMs: number;
+  readonly maxFailedAttempts: number;
+  readonly lockoutMs: number;
+  /** Version of the voiceprint that was compared with; 0 when none. */
+  readonly voiceprintVersion: number;
+}
+
+export type AttemptSource = 'vapi_listen' | 'upload' | 'audio_url';
+
+/** What was written, which is what counts: a user locked, changed or erased in the meantime is never accepted. */
+export interface RecordedAttempt {
+  readonly attemptId: string;
+  readonly decision: Decision;
+  readonly reason: Reason;
+  readonly failedAttempts: number;
+  readonly lockedUntil: Date | undefined;
+}
+
+export interface UserStatus {
+  readonly userId: string;
+  readonly enrolled: boolean;
+  readonly samples: number;
+  readonly netSpeechMs: number;
+  readonly modelId: string | undefined;
+  readonly lockedUntil: Date | undefined;
+  readonly failedAttempts: number;
+  readonly enrolledAt: Date | undefined;
+  readonly lastAttempt: AttemptSummary | undefined;
+}
+
+export interface AttemptSummary {
+  readonly id: string;
+  readonly decision: Decision;
+  readonly reason: Reason;
+  readonly score: number | undefined;
+  readonly threshold: number;
+  readonly modelId: string;
+  readonly netSpeechMs: number;
+  readonly looks: number;
+  readonly latencyMs: number;
+  readonly source: AttemptSource;
+  readonly callId: string | undefined;
+  readonly correlationId: string;
+  readonly createdAt: Date;
+}
+
+export interface HistoryPage {
+  /** Newest first. */
+  readonly attempts: readonly AttemptSummary[];
+  /** Cursor for the next (older) page, opaque; undefined at the end. */
+  readonly next: string | undefined;
+}
+
+export interface AuthStore {
+  /** Cheapest round trip, for readiness. */
+  ping(): Promise<void>;
+  /** Undefined when there is no such user. */
+  findUser(userId: string): Promise<EnrolledUser | undefined>;
+  /**
+   * Writes user, voiceprint, samples and audit event. Throws `EnrollmentConflict` when the voiceprint has changed since
+   * `expectedVersion` was read or the user is registered with another phone number.
+   */
+  saveEnrollment(record: EnrollmentRecord): Promise<{ readonly samples: number; readonly version: number }>;
+  /** Writes attempt, lock-out counter and lock. Throws `UserNotFoundError` when the user is gone. */
+  recordAttempt(record: AttemptRecord): Promise<RecordedAttempt>;
+  userStatus(userId: string): Promise<UserStatus | undefined>;
+  /** Undefined when there is no such user. `limit` is 1..200. Throws `ValidationError` for a malformed cursor. */
+  authHistory(
+    userId: string,
+    page: { readonly limit: number; readonly before: string | undefined },
+  ): Promise<HistoryPage | undefined>;
+  /** Deletes user, voiceprint and samples, anonymises attempts, audits. False when there was no such user. */
+  eraseUser(userId: string, by: { readonly correlationId: string; readonly actor: string }): Promise<boolean>;
+}
+
+export interface RateLimitStore {
+  /** Counts one hit on `key` in its current fixed window and says how many there are and when the window ends. */
+  hit(key: string, windowMs: number): Promise<{ readonly hits: number; readonly resetAt: Date }>;
+}

@@ -1,0 +1,100 @@
+/**
+ * All metrics of the service, in one place. Labels are operation names, decisions, reasons and stable codes: never ids,
+ * numbers or URLs, so nothing about a person leaves through /metrics and cardinality stays bounded.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const PREFIX = 'voice_auth_';
+
+export class Metrics {
+  readonly registry = new Registry();
+
+  readonly httpRequests = this.counter('http_requests_total', 'HTTP requests by operation and status.', [
+    'operation',
+    'status',
+  ]);
+  readonly httpSeconds = this.histogram(
+    'http_request_seconds',
+    'Time to answer HTTP requests.',
+    [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80],
+    ['operation'],
+  );
+  readonly enrollments = this.counter('enrollments_total', 'Enrollments by outcome (enrolled or an error code).', [
+    'outcome',
+  ]);
+  readonly verifications = this.counter('verifications_total', 'Recorded verification attempts.', [
+    'decision',
+    'reason',
+    'source',
+  ]);
+  readonly verificationErrors = this.counter('verification_errors_total', 'Verifications that ended in an error.', [
+    'code',
+  ]);
+  readonly score = this.histogram(
+    'verification_score',
+    'Scores of verification attempts.',
+    [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.78, 0.82, 0.86, 0.9, 0.954, 0.98, 1],
+    ['decision'],
+  );
+  readonly netSpeech = this.histogram(
+    'net_speech_seconds',
+    'Net caller speech used.',
+    [0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30],
+    ['operation'],
+  );
+  readonly decisionSeconds = this.histogram(
+    'decision_seconds',
+    'Time from the request to the recorded decision.',
+    [0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60],
+    ['decision'],
+  );
+  readonly inferenceSeconds = this.histogram(
+    'inference_seconds',
+    'Time of one inference in its child process.',
+    [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 1],
+    ['model'],
+  );
+  readonly inferenceQueueSeconds = this.histogram(
+    'inference_queue_seconds',
+    'Time an inference request waited for a child process.',
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+    ['priority'],
+  );
+  readonly inferenceWaiting = this.gauge('inference_waiting', 'Inference requests waiting.');
+  readonly inferenceRejected = this.counter('inference_rejected_total', 'Inference requests refused or timed out.', [
+    'cause',
+  ]);
+  readonly inferenceRestarts = this.counter('inference_child_restarts_total', 'Inference children replaced.');
+  readonly activeCalls = this.gauge('active_calls', 'Calls being listened to.');
+  readonly listenConnections = this.counter('listen_connections_total', 'Outgoing listen connections by outcome.', [
+    'outcome',
+  ]);
+  readonly framesReceived = this.counter('audio_frames_received_total', 'Wire frames of audio received.');
+  readonly framesDropped = this.counter('audio_frames_dropped_total', 'Wire frames of audio dropped, by cause.', [
+    'cause',
+  ]);
+  readonly databaseSeconds = this.histogram(
+    'database_seconds',
+    'Time of one database call.',
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    ['function', 'outcome'],
+  );
+  readonly lockouts = this.counter('lockouts_total', 'Users locked out after failed attempts.');
+  readonly rateLimited = this.counter('rate_limited_total', 'Requests refused by a rate limit.', ['limit']);
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry, prefix: PREFIX, eventLoopMonitoringPrecision: 10 });
+  }
+
+  private counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name: PREFIX + name, help, labelNames, registers: [this.registry] });
+  }
+
+  private gauge(name: string, help: string): Gauge {
+    return new Gauge({ name: PREFIX + name, help, registers: [this.registry] });
+  }
+
+  private histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {
+    return new Histogram({ name: PREFIX + name, help, buckets, labelNames, registers: [this.registry] });
+  }
+}
