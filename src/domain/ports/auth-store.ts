@@ -22,7 +22,7 @@ export interface VoiceSample {
 
 export interface EnrolledUser {
   readonly userId: string;
-  readonly phone: string;
+  readonly phone: string | undefined;
   readonly lockedUntil: Date | undefined;
   readonly voiceprint: Voiceprint | undefined;
   /** Kept samples of the voiceprint, oldest first; empty when there is no voiceprint. */
@@ -31,8 +31,8 @@ export interface EnrolledUser {
 
 export interface EnrollmentRecord {
   readonly userId: string;
-  /** E.164. */
-  readonly phone: string;
+  /** E.164; undefined keeps what is registered. */
+  readonly phone: string | undefined;
   readonly consentReference: string | undefined;
   readonly modelId: string;
   /** Version read before; 0 when there was no voiceprint. */

@@ -1,0 +1,38 @@
+/** What an enrollment is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
+
+export type EnrollmentSource =
+  | { readonly kind: 'audio_url'; readonly audioUrl: string; readonly channel: 0 | 1 | undefined }
+  | { readonly kind: 'upload'; readonly bytes: Uint8Array; readonly channel: 0 | 1 | undefined }
+  | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined };
+
+export interface EnrollmentRequest {
+  readonly userId: string;
+  /** E.164; undefined keeps what is registered. */
+  readonly phone: string | undefined;
+  /** Where the person's consent is on file, as the deployment names it. */
+  readonly consentReference: string | undefined;
+  readonly source: EnrollmentSource;
+  readonly correlationId: string;
+  /** Id of the API key that asks. */
+  readonly actor: string;
+  /** Aborted when the asker has gone away. */
+  readonly signal: AbortSignal;
+}
+
+export interface EnrollmentResult {
+  /** Agreement of the samples in [0, 1]; 1 for a first sample. */
+  readonly score: number;
+  readonly samples: number;
+  /** Net speech in this sample. */
+  readonly netSpeechMs: number;
+  readonly modelId: string;
+}
+
+export interface EnrollmentUseCase {
+  /**
+   * Adds a voice sample and writes the voiceprint. Throws `AudioDownloadError`, `UnsupportedAudioError`,
+   * `AudioProcessingError`, `ListenConnectionError`, `EnrollmentConflict`, `VoiceprintModelMismatch`, `Busy`,
+   * `InferenceUnavailable`, `DatabaseUnavailable` or `ValidationError`; then nothing was written.
+   */
+  enroll(request: EnrollmentRequest): Promise<EnrollmentResult>;
+}

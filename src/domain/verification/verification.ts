@@ -1,0 +1,48 @@
+/** What a verification is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
+import type { Decision, Reason } from './decision.js';
+
+export type VerificationSource =
+  | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined }
+  | { readonly kind: 'audio_url'; readonly audioUrl: string; readonly channel: 0 | 1 | undefined }
+  | { readonly kind: 'upload'; readonly bytes: Uint8Array; readonly channel: 0 | 1 | undefined };
+
+export interface VerificationRequest {
+  readonly userId: string;
+  readonly source: VerificationSource;
+  /** Stricter than configured; undefined = as configured. */
+  readonly threshold: number | undefined;
+  readonly correlationId: string;
+  readonly callId: string | undefined;
+  /** Aborted when the asker has gone away: listening stops and nothing is accepted. */
+  readonly signal: AbortSignal;
+  /** Told after every look and about twice a second while listening. */
+  readonly onProgress?: (progress: VerificationProgress) => void;
+}
+
+export interface VerificationProgress {
+  readonly elapsedMs: number;
+  readonly netSpeechMs: number;
+  readonly looks: number;
+  /** Of the latest look; undefined before the first. */
+  readonly score: number | undefined;
+}
+
+export interface VerificationResult {
+  readonly attemptId: string;
+  readonly decision: Decision;
+  readonly reason: Reason;
+  readonly score: number | undefined;
+  readonly threshold: number;
+  readonly netSpeechMs: number;
+  readonly looks: number;
+}
+
+export interface VerificationUseCase {
+  /**
+   * Verifies a claimed identity and records the attempt; the result is what was recorded. Throws `UserNotFoundError`,
+   * `AccountLockedError`, `VoiceprintModelMismatch`, `ValidationError` (threshold below the configured one, URL),
+   * `ListenConnectionError`, `AudioDownloadError`, `UnsupportedAudioError`, `AudioProcessingError`, `Busy`,
+   * `InferenceUnavailable` or `DatabaseUnavailable`; then nothing was accepted.
+   */
+  verify(request: VerificationRequest): Promise<VerificationResult>;
+}
