@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LogLevel } from '../observability/logger.js';
-import { ConfigurationError, type Environment, parseEnvironment } from './environment.js';
+import { ConfigurationError, ENVIRONMENT, type Environment, parseEnvironment, type Variable } from './environment.js';
 
 export interface HttpConfig {
   readonly production: boolean;
@@ -215,4 +215,24 @@ function deepFreeze<T extends object>(value: T): T {
     if (typeof child === 'object' && child !== null) deepFreeze(child);
   }
   return Object.freeze(value);
+}
+
+export interface Setting {
+  readonly name: string;
+  readonly value: string;
+  readonly source: 'environment' | 'default' | 'unset';
+  readonly description: string;
+}
+
+/** Every setting as it stands, for people: secrets only as `(set)`. */
+export function describeEnvironment(
+  source: Readonly<Record<string, string | undefined>> = process.env,
+): readonly Setting[] {
+  const values: Readonly<Record<string, unknown>> = parseEnvironment(source);
+  return Object.entries<Variable>(ENVIRONMENT).map(([name, { description, secret }]) => {
+    const value = values[name];
+    const shown = value === undefined ? '' : Array.isArray(value) ? value.join(',') : String(value);
+    const from = source[name] ? 'environment' : value === undefined ? 'unset' : 'default';
+    return { name, value: secret && value !== undefined ? '(set)' : shown, source: from, description };
+  });
 }

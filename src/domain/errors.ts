@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   'Forbidden',
   'NotFound',
   'UserNotFoundError',
+  'MethodNotAllowed',
   'VoiceprintModelMismatch',
   'EnrollmentConflict',
   'PayloadTooLarge',

@@ -1,0 +1,121 @@
+/** The command line's HTTP client: it speaks only to the public API of a running server. */
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { clientEnvironment } from '../config/client-environment.js';
+import { CommandError } from './command-error.js';
+
+export interface ClientOptions {
+  readonly server?: string | undefined;
+  readonly apiKey?: string | undefined;
+}
+
+export type Json = Readonly<Record<string, unknown>>;
+
+export class ApiClient {
+  private readonly base: string;
+  private readonly apiKey: string | undefined;
+
+  /** Options win over VOICE_AUTH_URL / VOICE_AUTH_API_KEY, which win over a development server on this machine. */
+  constructor(options: ClientOptions) {
+    const environment = clientEnvironment();
+    this.base = (options.server ?? environment.url).replace(/\/$/, '');
+    this.apiKey = options.apiKey ?? environment.apiKey;
+  }
+
+  async get(path: string): Promise<Json> {
+    return this.json(await this.send(path, { method: 'GET' }));
+  }
+
+  async post(path: string, body: Json): Promise<Json> {
+    return this.json(await this.send(path, jsonRequest(body)));
+  }
+
+  /** Uploads a recording with form fields; undefined fields are left out. */
+  async upload(path: string, file: string, fields: Readonly<Record<string, string | undefined>>): Promise<Json> {
+    return this.json(await this.send(path, { method: 'POST', body: await form(file, fields) }));
+  }
+
+  /** Posts and follows the server-sent events; resolves with the `result` event, rejects on an `error` event. */
+  async follow(
+    path: string,
+    request: { readonly body: Json } | { readonly file: string; readonly fields: Readonly<Record<string, string | undefined>> },
+    onProgress: (progress: Json) => void,
+  ): Promise<Json> {
+    const init = 'body' in request ? jsonRequest(request.body) : { method: 'POST', body: await form(request.file, request.fields) };
+    const response = await this.send(path, { ...init, headers: { ...init.headers, accept: 'text/event-stream' } });
+    if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return this.json(response);
+    for await (const { event, data } of serverSentEvents(response)) {
+      if (event === 'progress') onProgress(data);
+      if (event === 'result') return data;
+      if (event === 'error') throw serverError(data);
+    }
+    throw new CommandError('The server ended the stream without a result');
+  }
+
+  private async send(path: string, init: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
+    const headers = { ...init.headers, ...(this.apiKey ? { authorization: `Bearer ${this.apiKey}` } : {}) };
+    try {
+      return await fetch(this.base + path, { ...init, headers, redirect: 'error' });
+    } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+      throw new CommandError(`No answer from ${this.base}${cause}. Is the server running? Start it with "npm start".`);
+    }
+  }
+
+  private async json(response: Response): Promise<Json> {
+    const text = await response.text();
+    const body = text === '' ? {} : parseObject(text);
+    if (!response.ok) throw serverError(body, response.status);
+    return body;
+  }
+}
+
+function jsonRequest(body: Json): { method: string; body: string; headers: Record<string, string> } {
+  return { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+}
+
+async function form(file: string, fields: Readonly<Record<string, string | undefined>>): Promise<FormData> {
+  const data = new FormData();
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) data.set(name, value);
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(file);
+  } catch {
+    throw new CommandError(`Cannot read ${file}`);
+  }
+  data.set('audio', new Blob([new Uint8Array(bytes)]), basename(file));
+  return data;
+}
+
+function parseObject(text: string): Json {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as Json;
+  } catch {
+    // Falls through: a proxy's HTML page, say.
+  }
+  throw new CommandError('The answer is not JSON: is this a voice-auth server?');
+}
+
+function serverError(body: Json, status?: number): CommandError {
+  const code = typeof body.error === 'string' ? body.error : `HTTP ${status ?? '?'}`;
+  const message = typeof body.message === 'string' ? body.message : 'request failed';
+  const id = typeof body.correlation_id === 'string' ? ` (correlation id ${body.correlation_id})` : '';
+  return new CommandError(`${code}: ${message}${id}`, body);
+}
+
+async function* serverSentEvents(response: Response): AsyncGenerator<{ event: string; data: Json }> {
+  if (!response.body) return;
+  const decoder = new TextDecoder();
+  let buffered = '';
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    buffered += decoder.decode(chunk, { stream: true });
+    for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
+      const lines = buffered.slice(0, end).split('\n');
+      buffered = buffered.slice(end + 2);
+      const event = lines.find((line) => line.startsWith('event:'))?.slice(6).trim();
+      const data = lines.find((line) => line.startsWith('data:'))?.slice(5).trim();
+      if (event && data) yield { event, data: parseObject(data) };
+    }
+  }
+}

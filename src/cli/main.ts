@@ -1,0 +1,53 @@
+#!/usr/bin/env node
+/** Entry of the command line: registers the verbs and turns errors into one line and an exit code. */
+import { Command } from 'commander';
+import { ConfigurationError } from '../config/environment.js';
+import { VoiceAuthError } from '../domain/errors.js';
+import { SERVICE_VERSION } from '../version.js';
+import { CommandError } from './command-error.js';
+import { registerConfig } from './config.js';
+import { registerDemo } from './demo.js';
+import { registerEnroll } from './enroll.js';
+import { registerHistory } from './history.js';
+import { registerKeys } from './keys.js';
+import { registerModels } from './models.js';
+import { registerServe } from './serve.js';
+import { registerSimulate } from './simulate.js';
+import { registerVerify } from './verify.js';
+
+const program = new Command('voice-auth')
+  .description('Caller authentication for voice agents: enroll a speaker, verify a live call. Voice is one signal, never the only factor.')
+  .version(SERVICE_VERSION)
+  .showHelpAfterError('(see --help)');
+
+for (const register of [
+  registerServe,
+  registerEnroll,
+  registerVerify,
+  registerHistory,
+  registerSimulate,
+  registerConfig,
+  registerModels,
+  registerKeys,
+  registerDemo,
+]) {
+  register(program);
+}
+
+program.parseAsync().catch((error: unknown) => {
+  if (error instanceof CommandError && process.argv.includes('--json') && error.body) {
+    process.stdout.write(`${JSON.stringify(error.body)}\n`);
+  }
+  process.stderr.write(`${describe(error)}\n`);
+  process.exitCode = 1;
+});
+
+/** Known failures in one line; anything else with its stack, for a bug report. */
+function describe(error: unknown): string {
+  if (error instanceof CommandError || error instanceof ConfigurationError) return error.message;
+  if (error instanceof VoiceAuthError) return `${error.code}: ${error.message}`;
+  if (!(error instanceof Error)) return String(error);
+  if ('code' in error && error.code === 'EADDRINUSE') return 'The port is in use: set PORT to another one (0 = any free port)';
+  const expected = ['ModelPackageError', 'DataFolderError', 'DirectoryLockError', 'StorageError'].includes(error.name);
+  return expected ? error.message : (error.stack ?? error.message);
+}

@@ -1,0 +1,63 @@
+/** How the command line talks: results on standard output, everything else on standard error. */
+import { SingleBar } from 'cli-progress';
+
+/** Prints a result: one JSON line with `--json`, else `text`. */
+export function printResult(json: boolean, body: unknown, text: string): void {
+  process.stdout.write(`${json ? JSON.stringify(body) : text}\n`);
+}
+
+/** Prints a remark for people; nothing with `--json`. */
+export function remark(json: boolean, text: string): void {
+  if (!json) process.stderr.write(`${text}\n`);
+}
+
+export interface SpeechProgress {
+  update(netSpeechSeconds: number, score: number | undefined): void;
+  stop(): void;
+}
+
+/**
+ * Progress of a verification: a bar of speech heard on a terminal, a line per whole second of speech elsewhere, nothing
+ * when `quiet`.
+ */
+export function speechProgress(quiet: boolean, maxSeconds: number): SpeechProgress {
+  if (quiet) return { update: () => undefined, stop: () => undefined };
+  if (!process.stderr.isTTY) return lineProgress();
+  const bar = new SingleBar({
+    format: '  listening [{bar}] {speech} s of speech, score so far {score}',
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: false,
+  });
+  bar.start(maxSeconds, 0, { speech: '0.0', score: '-' });
+  return {
+    update: (seconds, score) =>
+      bar.update(Math.min(seconds, maxSeconds), { speech: seconds.toFixed(1), score: formatScore(score) }),
+    stop: () => bar.stop(),
+  };
+}
+
+function lineProgress(): SpeechProgress {
+  let shown = '';
+  return {
+    update: (seconds, score) => {
+      const line = `  ${Math.floor(seconds)} s of speech, score so far ${formatScore(score)}`;
+      if (line !== shown) process.stderr.write(`${line}\n`);
+      shown = line;
+    },
+    stop: () => undefined,
+  };
+}
+
+/** A score as people read it, `-` when there is none yet. */
+export function formatScore(score: unknown): string {
+  return typeof score === 'number' ? score.toFixed(3) : '-';
+}
+
+/** Rows as an aligned table with a header line. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  return [header, ...rows]
+    .map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
+    .join('\n');
+}

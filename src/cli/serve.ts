@@ -1,0 +1,46 @@
+/** `voice-auth serve`: runs the server until SIGINT or SIGTERM. */
+import type { Command } from 'commander';
+import { loadConfig } from '../config/config.js';
+import { type RunningServer, startServer } from '../server.js';
+
+/** A made-up user for the commands that the banner suggests. */
+const EXAMPLE_USER = '6f1d7c5e-8a51-4c0e-9d0e-2f7d5f6a0001';
+
+export function registerServe(program: Command): void {
+  program
+    .command('serve')
+    .description('run the server (settings: environment variables, see `voice-auth config`)')
+    .action(async () => {
+      const server = await startServer(loadConfig());
+      process.stderr.write(banner(server));
+      const stop = () => {
+        // The second signal is for people who do not want to wait for the grace period.
+        process.once('SIGINT', () => process.exit(130));
+        server.close().catch(() => {
+          process.exitCode = 1;
+        });
+      };
+      process.once('SIGTERM', stop);
+      process.once('SIGINT', stop);
+    });
+}
+
+function banner(server: RunningServer): string {
+  const lines = [
+    '',
+    `  voice-auth is ready at ${server.url}`,
+    `    API      ${server.url}/docs  (OpenAPI: ${server.url}/openapi.json)`,
+    `    health   ${server.url}/readyz    metrics  ${server.url}/metrics`,
+  ];
+  if (server.developmentKey) {
+    lines.push(
+      `    API key  ${server.developmentKey}`,
+      '             (development key, kept in the data folder; the commands below find it there)',
+      '',
+      '  Try in another terminal:',
+      `    npx voice-auth enroll -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-enroll.wav`,
+      `    npx voice-auth verify -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-call-1.wav`,
+    );
+  }
+  return `${lines.join('\n')}\n\n`;
+}

@@ -1,0 +1,27 @@
+/** What the command line needs to find a server: two variables, else the development server of this folder. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface ClientEnvironment {
+  readonly url: string;
+  readonly apiKey: string | undefined;
+}
+
+/** Name of the file in the data folder in which the server keeps its development API key. */
+export const DEVELOPMENT_KEY_FILE = 'development-api-key';
+
+/** VOICE_AUTH_URL and VOICE_AUTH_API_KEY, else http://127.0.0.1:$PORT and the key in the data folder, when there is one. */
+export function clientEnvironment(source: Readonly<Record<string, string | undefined>> = process.env): ClientEnvironment {
+  return {
+    url: source.VOICE_AUTH_URL || `http://127.0.0.1:${source.PORT || '8000'}`,
+    apiKey: source.VOICE_AUTH_API_KEY || developmentKey(source.DATA_DIR || './data'),
+  };
+}
+
+function developmentKey(dataDir: string): string | undefined {
+  try {
+    return readFileSync(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}

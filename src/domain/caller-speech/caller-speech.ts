@@ -1,0 +1,198 @@
+/**
+ * From frames of any rate to net caller speech: resampling, a cheap energy gate, neural speech detection, and a bounded
+ * store of what was said. One instance per call or recording; enrollment and verification both listen through it.
+ */
+import { EnergyGate } from '../../audio/energy-gate.js';
+import type { PcmFrame } from '../../audio/pcm-frame.js';
+import { QualityMeter, type QualityReport } from '../../audio/quality.js';
+import { StreamingResampler } from '../../audio/resampler.js';
+import { SampleQueue } from '../../audio/sample-queue.js';
+import { SpeechBuffer } from '../../audio/speech-buffer.js';
+import { VoiceAuthError } from '../errors.js';
+import type { InferenceOptions, SpeechDetector, SpeechDetectorStream } from '../ports/speaker-model.js';
+
+export interface CallerSpeechOptions {
+  readonly detector: SpeechDetector;
+  /** Net speech kept at most; later speech is not stored. */
+  readonly maxSpeechMs: number;
+  readonly inference: InferenceOptions;
+  /** Called after every detection batch, from then on with more (or equal) net speech. */
+  readonly onSpeech?: () => void;
+  /** Called once when detection has failed for good. */
+  readonly onFault?: (error: VoiceAuthError) => void;
+  /** Called with the number of detector frames lost because detection could not keep up. */
+  readonly onDropped?: (frames: number) => void;
+}
+
+/** Detector frames per inference request: 8 frames of 32 ms cost one message for a quarter of a second of audio. */
+const BATCH_FRAMES = 8;
+/** Gated audio that may wait for detection. Beyond this the oldest is lost: the newest matters for a live answer. */
+const MAX_PENDING_MS = 8_000;
+/** Speech starts at the first probability and ends below the second (hysteresis, as Silero's own iterator does). */
+const SPEECH_ON = 0.5;
+const SPEECH_OFF = 0.35;
+/** Frames kept after speech has ended (64 ms): word endings fade below the detector's threshold. */
+const TRAILING_FRAMES = 2;
+/** Half a step of 16-bit audio: anything louder is not digital silence. */
+const SILENCE_AMPLITUDE = 1 / 65_536;
+
+export class CallerSpeech {
+  private readonly options: CallerSpeechOptions;
+  private readonly stream: SpeechDetectorStream;
+  private readonly gate: EnergyGate;
+  private readonly quality = new QualityMeter();
+  private readonly speech: SpeechBuffer;
+  private readonly pending: SampleQueue;
+  private readonly frame: Float32Array;
+  private readonly batch: Float32Array;
+  private frameFill = 0;
+  private resampler: StreamingResampler | undefined;
+  private resamplerRateHz = 0;
+  private pumping: Promise<void> | undefined;
+  private fault: VoiceAuthError | undefined;
+  private speaking = false;
+  private trailing = 0;
+  private callerMs = 0;
+  private mixedMs = 0;
+  private audible = false;
+
+  constructor(options: CallerSpeechOptions) {
+    const { sampleRateHz, frameSamples } = options.detector;
+    this.options = options;
+    this.stream = options.detector.createStream();
+    this.gate = new EnergyGate({ sampleRateHz, frameSamples });
+    this.speech = new SpeechBuffer(Math.round((options.maxSpeechMs / 1000) * sampleRateHz));
+    this.pending = new SampleQueue(Math.round((MAX_PENDING_MS / 1000) * sampleRateHz));
+    this.frame = new Float32Array(frameSamples);
+    this.batch = new Float32Array(frameSamples * BATCH_FRAMES);
+  }
+
+  get netSpeechMs(): number {
+    return this.toMs(this.speech.length);
+  }
+
+  /** Caller audio received, speech or not. */
+  get heardMs(): number {
+    return this.callerMs;
+  }
+
+  /** Audio received in which caller and agent are mixed; it is counted, never used. */
+  get heardMixedMs(): number {
+    return this.mixedMs;
+  }
+
+  /** Whether any caller audio was more than digital silence. */
+  get heardCaller(): boolean {
+    return this.audible;
+  }
+
+  /** Whether the store holds all the speech it may. */
+  get full(): boolean {
+    return this.netSpeechMs >= this.options.maxSpeechMs - 1;
+  }
+
+  /** Net speech so far, at the detector's rate; a view that stays valid but does not grow. */
+  samples(): Float32Array {
+    return this.speech.view(0, this.speech.length);
+  }
+
+  qualityReport(): QualityReport {
+    return this.quality.report();
+  }
+
+  /** Takes one frame; copies what it needs. Never blocks: detection runs behind. */
+  push(frame: PcmFrame): void {
+    const durationMs = (frame.samples.length / frame.sampleRateHz) * 1000;
+    if (frame.track === 'mixed') this.mixedMs += durationMs;
+    if (frame.track !== 'caller') return;
+    this.callerMs += durationMs;
+    if (!this.audible) this.audible = frame.samples.some((sample) => Math.abs(sample) > SILENCE_AMPLITUDE);
+    if (!this.resampler || this.resamplerRateHz !== frame.sampleRateHz) {
+      this.resampler = new StreamingResampler(frame.sampleRateHz, this.options.detector.sampleRateHz);
+      this.resamplerRateHz = frame.sampleRateHz;
+    }
+    this.gateFrames(this.resampler.process(frame.samples));
+    this.pump(BATCH_FRAMES);
+  }
+
+  /** Waits until less than half of the waiting room is used: back-pressure for sources faster than real time. */
+  async ready(): Promise<void> {
+    while (this.pumping && this.toMs(this.pending.length) > MAX_PENDING_MS / 2) await this.pumping;
+    if (this.fault) throw this.fault;
+  }
+
+  /** Ends the input: resolves when all audio pushed so far has been judged. Throws what detection failed with. */
+  async finish(): Promise<void> {
+    if (this.resampler) this.gateFrames(this.resampler.flush());
+    this.resampler = undefined;
+    while (!this.fault && (this.pumping || this.pending.length > 0)) {
+      this.pump(1);
+      await this.pumping;
+    }
+    if (this.fault) throw this.fault;
+  }
+
+  /** Cuts resampled audio into detector frames and lets those through the gate that may hold speech. */
+  private gateFrames(samples: Float32Array): void {
+    for (let at = 0; at < samples.length; ) {
+      const taken = Math.min(this.frame.length - this.frameFill, samples.length - at);
+      this.frame.set(samples.subarray(at, at + taken), this.frameFill);
+      this.frameFill += taken;
+      at += taken;
+      if (this.frameFill < this.frame.length) return;
+      this.frameFill = 0;
+      if (!this.gate.push(this.frame)) {
+        this.quality.push(this.frame, false);
+        continue;
+      }
+      const dropped = this.pending.push(this.frame);
+      if (dropped > 0) this.options.onDropped?.(Math.ceil(dropped / this.frame.length));
+    }
+  }
+
+  /** Starts detection when at least `minFrames` wait and none is running. */
+  private pump(minFrames: number): void {
+    if (this.pumping || this.fault || this.pending.length < minFrames * this.frame.length) return;
+    this.pumping = this.detectPending(minFrames).then(
+      () => {
+        this.pumping = undefined;
+      },
+      (error: unknown) => {
+        this.pumping = undefined;
+        this.fault =
+          error instanceof VoiceAuthError
+            ? error
+            : new VoiceAuthError('InternalError', 'Speech detection failed', { cause: error });
+        this.options.onFault?.(this.fault);
+      },
+    );
+  }
+
+  private async detectPending(minFrames: number): Promise<void> {
+    const frameSamples = this.frame.length;
+    while (this.pending.length >= minFrames * frameSamples && !this.full) {
+      const wanted = Math.min(BATCH_FRAMES, Math.floor(this.pending.length / frameSamples));
+      const batch = this.batch.subarray(0, wanted * frameSamples);
+      this.pending.read(batch);
+      const probabilities = await this.stream.detect(batch, this.options.inference);
+      probabilities.forEach((probability, index) => {
+        this.judge(probability, batch.subarray(index * frameSamples, (index + 1) * frameSamples));
+      });
+      this.options.onSpeech?.();
+    }
+    // With the store full nothing more is needed of what waits.
+    if (this.full) this.pending.clear();
+  }
+
+  private judge(probability: number, frame: Float32Array): void {
+    this.speaking = probability >= (this.speaking ? SPEECH_OFF : SPEECH_ON);
+    if (this.speaking) this.trailing = TRAILING_FRAMES;
+    const kept = this.speaking || this.trailing-- > 0;
+    this.quality.push(frame, kept);
+    if (kept) this.speech.append(frame);
+  }
+
+  private toMs(samples: number): number {
+    return (samples / this.options.detector.sampleRateHz) * 1000;
+  }
+}

@@ -1,0 +1,168 @@
+/** The enrollment use case: listen, check, embed, compare with what is there, write. */
+import { randomUUID } from 'node:crypto';
+import type { EnrollmentConfig } from '../../config/config.js';
+import type { Metrics } from '../../observability/metrics.js';
+import { withSpan } from '../../observability/tracing.js';
+import { CallerSpeech } from '../caller-speech/caller-speech.js';
+import { listenToCall } from '../caller-speech/listen-to-call.js';
+import { listenToRecording } from '../caller-speech/listen-to-recording.js';
+import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
+import { VoiceAuthError } from '../errors.js';
+import type { AuthStore, EnrolledUser, VoiceSample } from '../ports/auth-store.js';
+import type { CallSourceFactory } from '../ports/call-source.js';
+import type { RecordingDecoder, RecordingFetcher } from '../ports/recordings.js';
+import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
+import { scoreFromFmr } from '../scoring/calibration.js';
+import { poolEmbeddings } from '../scoring/embedding.js';
+import type { SpeakerScorer } from '../scoring/scorer.js';
+import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
+import { requireEnrollmentQuality } from './enrollment-quality.js';
+
+export interface EnrollmentDeps {
+  readonly config: EnrollmentConfig;
+  readonly store: AuthStore;
+  readonly embedder: SpeakerEmbedder;
+  readonly detector: SpeechDetector;
+  readonly scorer: SpeakerScorer;
+  readonly calls: CallSourceFactory;
+  readonly fetcher: RecordingFetcher;
+  readonly decoder: RecordingDecoder;
+  readonly metrics: Metrics;
+  /** Fires when the server gives up on running work at the end of its grace period. */
+  readonly shutdown: AbortSignal;
+}
+
+/** Samples kept per voiceprint; a further one replaces the oldest. */
+const MAX_SAMPLES = 5;
+
+export class Enrollment implements EnrollmentUseCase {
+  private readonly deps: EnrollmentDeps;
+
+  constructor(deps: EnrollmentDeps) {
+    this.deps = deps;
+  }
+
+  async enroll(request: EnrollmentRequest): Promise<EnrollmentResult> {
+    const { metrics } = this.deps;
+    try {
+      const result = await withSpan('enrollment', { 'voice_auth.source': request.source.kind }, () =>
+        this.run(request),
+      );
+      metrics.enrollments.inc({ outcome: 'enrolled' });
+      metrics.netSpeech.observe({ operation: 'enrollment' }, result.netSpeechMs / 1000);
+      return result;
+    } catch (error) {
+      metrics.enrollments.inc({ outcome: error instanceof VoiceAuthError ? error.code : 'InternalError' });
+      throw error;
+    }
+  }
+
+  private async run(request: EnrollmentRequest): Promise<EnrollmentResult> {
+    const { store, embedder } = this.deps;
+    const before = await store.findUser(request.userId);
+    refuseForeignModel(before, embedder.modelId);
+    refuseOtherPhone(before, request.phone);
+    const sample = await this.takeSample(request);
+    const score = this.agreement(before, sample);
+    // Samples are compared and pooled with what was read above; the version makes sure that nothing came in between.
+    const kept = (before?.samples ?? []).slice(-(MAX_SAMPLES - 1));
+    const all = [...kept, sample];
+    const saved = await store.saveEnrollment({
+      userId: request.userId,
+      phone: request.phone,
+      consentReference: request.consentReference,
+      modelId: embedder.modelId,
+      expectedVersion: before?.voiceprint?.version ?? 0,
+      centroid: poolEmbeddings(all.map(({ embedding, netSpeechMs }) => ({ embedding, weight: netSpeechMs }))),
+      newSample: sample,
+      keptSampleIds: kept.map(({ id }) => id),
+      netSpeechMs: all.reduce((total, { netSpeechMs }) => total + netSpeechMs, 0),
+      correlationId: request.correlationId,
+      actor: request.actor,
+    });
+    return { score, samples: saved.samples, netSpeechMs: sample.netSpeechMs, modelId: embedder.modelId };
+  }
+
+  private async takeSample(request: EnrollmentRequest): Promise<VoiceSample> {
+    const signal = AbortSignal.any([request.signal, this.deps.shutdown]);
+    const live = request.source.kind === 'listen_url';
+    const inference: InferenceOptions = { priority: live ? 'live' : 'upload', signal };
+    const speech = await this.listen(request, inference, signal);
+    if (signal.aborted) throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
+    requireEnrollmentQuality(
+      { netSpeechMs: speech.netSpeechMs, heardCaller: speech.heardCaller, quality: speech.qualityReport() },
+      { minSpeechMs: this.deps.config.minSpeechMs },
+    );
+    const embedding = await new SpeechEmbedding(this.deps.embedder).embed(speech.samples(), inference);
+    return { id: randomUUID(), embedding, netSpeechMs: Math.round(speech.netSpeechMs) };
+  }
+
+  private async listen(
+    request: EnrollmentRequest,
+    inference: InferenceOptions,
+    signal: AbortSignal,
+  ): Promise<CallerSpeech> {
+    const { config, detector, calls, fetcher, decoder, metrics } = this.deps;
+    const { source } = request;
+    const fault = new AbortController();
+    const speech = new CallerSpeech({
+      detector,
+      maxSpeechMs: config.maxSpeechMs,
+      inference,
+      onFault: () => fault.abort(),
+      onDropped: (frames) => metrics.framesDropped.inc({ cause: 'backlog' }, frames),
+    });
+    if (source.kind === 'listen_url') {
+      const timeoutMs = Math.min(config.listenTimeoutMs, (source.maxSeconds ?? Number.POSITIVE_INFINITY) * 1000);
+      const end = await listenToCall(calls.vapiListen(source.listenUrl), speech, {
+        timeoutMs,
+        connectTimeoutMs: config.connectTimeoutMs,
+        signal,
+        enough: fault.signal,
+      });
+      await speech.finish();
+      if (end === 'mixed') {
+        throw new VoiceAuthError(
+          'AudioProcessingError',
+          'The stream mixes caller and agent in one channel; a voiceprint cannot be made from it',
+          { details: { check: 'mixed_audio' } },
+        );
+      }
+      return speech;
+    }
+    const bytes = source.kind === 'upload' ? source.bytes : await fetcher.fetch(source.audioUrl, { signal });
+    const recording = await decoder.decode(bytes, { signal });
+    await listenToRecording(recording, speech, { channel: source.channel, signal });
+    return speech;
+  }
+
+  /** Agreement of a further sample with the voiceprint so far; 1 for a first sample. */
+  private agreement(before: EnrolledUser | undefined, sample: VoiceSample): number {
+    if (!before?.voiceprint) return 1;
+    const { fmr } = this.deps.scorer.against(before.voiceprint.centroid).compare(sample.embedding, sample.netSpeechMs);
+    const score = scoreFromFmr(fmr);
+    const { matchThreshold } = this.deps.config;
+    if (score < matchThreshold) {
+      throw new VoiceAuthError(
+        'EnrollmentConflict',
+        `The sample does not match the voiceprint: score ${score.toFixed(3)}, needed ${matchThreshold}`,
+        { details: { check: 'sample_agreement', found: Number(score.toFixed(4)), needed: matchThreshold } },
+      );
+    }
+    return score;
+  }
+}
+
+function refuseForeignModel(user: EnrolledUser | undefined, modelId: string): void {
+  if (!user?.voiceprint || user.voiceprint.modelId === modelId) return;
+  throw new VoiceAuthError(
+    'VoiceprintModelMismatch',
+    'The voiceprint was made by another model: delete the user and enroll again',
+    { details: { voiceprint: user.voiceprint.modelId, service: modelId } },
+  );
+}
+
+function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefined): void {
+  if (!user || phone === undefined || user.phone === undefined || user.phone === phone) return;
+  throw new VoiceAuthError('EnrollmentConflict', 'The user is registered with another phone number');
+}

@@ -1,0 +1,112 @@
+/**
+ * The looks at one call: when enough new speech has come, one window is embedded, compared and judged. Never more than one
+ * look in flight; speech that arrives meanwhile goes into the next one.
+ */
+import type { CallerSpeech } from '../caller-speech/caller-speech.js';
+import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
+import { VoiceAuthError } from '../errors.js';
+import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
+import type { InferenceOptions, SpeakerEmbedder } from '../ports/speaker-model.js';
+import { cosine } from '../scoring/embedding.js';
+import type { ReferenceScorer, SpeakerScorer } from '../scoring/scorer.js';
+import { decideLook, type LookRule, type LookVerdict } from './decide.js';
+
+/** First look after this much net speech (or the minimum for a decision, if that is more), then after so much more. */
+const FIRST_LOOK_MS = 1_500;
+const NEXT_LOOK_MS = 1_000;
+/** Below these the caller is not to blame for a low score. */
+const LOW_SNR_DB = 3;
+const MUCH_CLIPPED = 0.1;
+
+export interface CallLooksOptions {
+  readonly embedder: SpeakerEmbedder;
+  readonly scorer: SpeakerScorer;
+  readonly user: EnrolledUser;
+  readonly voiceprint: Voiceprint;
+  readonly rule: LookRule;
+  readonly inference: InferenceOptions;
+}
+
+export class CallLooks {
+  private readonly options: CallLooksOptions;
+  private readonly embedding: SpeechEmbedding;
+  private readonly reference: ReferenceScorer;
+  private running: Promise<void> | undefined;
+  private nextLookMs: number;
+  private lookedAtMs = 0;
+  private verdict: LookVerdict | undefined;
+  private taken = 0;
+  private error: unknown;
+
+  constructor(options: CallLooksOptions) {
+    this.options = options;
+    this.embedding = new SpeechEmbedding(options.embedder);
+    this.reference = options.scorer.against(options.voiceprint.centroid);
+    this.nextLookMs = Math.max(FIRST_LOOK_MS, options.rule.minSpeechMs);
+  }
+
+  get looks(): number {
+    return this.taken;
+  }
+
+  /** What the latest look said; undefined before the first. */
+  get latest(): LookVerdict | undefined {
+    return this.verdict;
+  }
+
+  get decided(): boolean {
+    return this.verdict?.kind === 'decided';
+  }
+
+  /** Net speech that the latest look was made from. */
+  get decidedFromMs(): number {
+    return this.lookedAtMs;
+  }
+
+  /**
+   * Starts an early look if one is due; `onLook` is told when it is done. A look that finds the pool busy is skipped: the
+   * next speech starts another. Other faults are kept for `finalLook` and reported through `onLook` as well.
+   */
+  lookIfDue(speech: CallerSpeech, onLook: () => void): void {
+    if (this.running || this.decided || this.error || speech.netSpeechMs < this.nextLookMs) return;
+    this.running = this.take(speech, false)
+      .catch((error: unknown) => {
+        if (!(error instanceof VoiceAuthError && error.code === 'Busy')) this.error = error;
+      })
+      .finally(() => {
+        this.running = undefined;
+        this.nextLookMs = speech.netSpeechMs + NEXT_LOOK_MS;
+        onLook();
+      });
+  }
+
+  /** Waits for a look in flight, then judges all speech as the last look, unless a decision is there. Throws faults. */
+  async finalLook(speech: CallerSpeech): Promise<void> {
+    await this.running;
+    if (this.error) throw this.error;
+    if (this.decided || speech.netSpeechMs < this.options.rule.minSpeechMs) return;
+    await this.take(speech, true);
+  }
+
+  private async take(speech: CallerSpeech, final: boolean): Promise<void> {
+    const { inference, user, scorer, rule } = this.options;
+    const netSpeechMs = speech.netSpeechMs;
+    const probe = await this.embedding.embed(speech.samples(), inference);
+    const { fmr } = this.reference.compare(probe, netSpeechMs);
+    const quality = speech.qualityReport();
+    this.taken += 1;
+    this.lookedAtMs = netSpeechMs;
+    this.verdict = decideLook(
+      {
+        netSpeechMs,
+        fmr,
+        sampleCosine: Math.max(-1, ...user.samples.map((sample) => cosine(sample.embedding, probe))),
+        replayCosine: scorer.calibration.replayCosine,
+        lowQuality: quality.clippedRatio > MUCH_CLIPPED || (quality.snrDb !== undefined && quality.snrDb < LOW_SNR_DB),
+        final,
+        looks: this.taken,
+      },
+      rule,
+    );
+  }
+}

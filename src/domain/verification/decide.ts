@@ -1,0 +1,81 @@
+/**
+ * The decision rule: pure, all facts passed in. A look is one comparison of all caller speech so far with the voiceprint.
+ *
+ * A live call is looked at many times, and every look gives an impostor another chance. So each look may spend only a
+ * share of the false-match budget: its fmr counts as `fmr / share`, and `score` is made from that. An accepted score thus
+ * keeps the claim `fmr = (1 - score)^3` for the whole procedure (shares: see the model's calibration).
+ */
+import { fmrFromScore, scoreFromFmr } from '../scoring/calibration.js';
+import type { Decision, Reason } from './decision.js';
+
+export interface LookRule {
+  readonly threshold: number;
+  readonly minSpeechMs: number;
+  /** Share of the false-match budget for looks before the last, and for the last one. */
+  readonly earlyShare: number;
+  readonly finalShare: number;
+  readonly futility: { readonly minNetSpeechMs: number; readonly fmr: number };
+}
+
+export interface Look {
+  /** Net caller speech this look is made from. */
+  readonly netSpeechMs: number;
+  readonly fmr: number;
+  /** Largest cosine to a stored sample of the voiceprint: a copy of a recording gives itself away. */
+  readonly sampleCosine: number;
+  readonly replayCosine: number;
+  /** No more audio will come. */
+  readonly final: boolean;
+  /** Too noisy or clipped to blame the caller for a low score. */
+  readonly lowQuality: boolean;
+  /** Looks taken of this audio, this one included; a final look that is the only one spends the whole budget. */
+  readonly looks: number;
+}
+
+export type LookVerdict =
+  | { readonly kind: 'decided'; readonly decision: Decision; readonly reason: Reason; readonly score: number }
+  | { readonly kind: 'listen'; readonly score: number };
+
+/** What one look says: accept, reject, or listen on (never for a final look with enough speech). */
+export function decideLook(look: Look, rule: LookRule): LookVerdict {
+  const share = !look.final ? rule.earlyShare : look.looks === 1 ? 1 : rule.finalShare;
+  const score = scoreFromFmr(look.fmr / share);
+  if (look.netSpeechMs < rule.minSpeechMs) return { kind: 'listen', score };
+  if (score >= rule.threshold) {
+    return look.sampleCosine >= look.replayCosine
+      ? { kind: 'decided', decision: 'reject', reason: 'replayed_audio', score }
+      : { kind: 'decided', decision: 'accept', reason: 'match', score };
+  }
+  if (look.final) {
+    return look.lowQuality
+      ? { kind: 'decided', decision: 'inconclusive', reason: 'low_quality', score }
+      : { kind: 'decided', decision: 'reject', reason: 'no_match', score };
+  }
+  const hopeless = look.netSpeechMs >= rule.futility.minNetSpeechMs && look.fmr > rule.futility.fmr;
+  // A lax threshold may accept what futility was measured to be hopeless for: then there is no early reject.
+  const futilityApplies = rule.futility.fmr > fmrFromScore(rule.threshold);
+  if (hopeless && futilityApplies && !look.lowQuality)
+    return { kind: 'decided', decision: 'reject', reason: 'no_match', score };
+  return { kind: 'listen', score };
+}
+
+/**
+ * Why listening ended: the far side hung up, the deadline came, all the speech that is used at most was heard, the asker
+ * or the server gave up, only mixed audio came, or a recording was at its end.
+ */
+export type ListeningEnd = 'closed' | 'deadline' | 'enough' | 'aborted' | 'mixed' | 'recording_end';
+
+/** How listening ended without a look that decided. */
+export interface ListeningSummary {
+  readonly end: ListeningEnd;
+  /** Any caller audio above digital silence was heard. */
+  readonly heardCaller: boolean;
+}
+
+/** The reason for `inconclusive` when there was not enough to decide on. */
+export function inconclusiveReason(summary: ListeningSummary): Reason {
+  if (summary.end === 'mixed') return 'mixed_audio';
+  if (summary.end === 'aborted') return 'deadline';
+  if (!summary.heardCaller) return 'no_caller_audio';
+  return summary.end === 'closed' ? 'caller_hung_up' : 'insufficient_speech';
+}

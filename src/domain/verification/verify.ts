@@ -1,0 +1,277 @@
+/**
+ * The verification use case: who is claimed, listen, look, decide, record. The answer is what was recorded; where
+ * recording fails there is no answer but the error.
+ */
+import { randomUUID } from 'node:crypto';
+import type { VerificationConfig } from '../../config/config.js';
+import type { Logger } from '../../observability/logger.js';
+import type { Metrics } from '../../observability/metrics.js';
+import { withSpan } from '../../observability/tracing.js';
+import { CallerSpeech } from '../caller-speech/caller-speech.js';
+import { listenToCall } from '../caller-speech/listen-to-call.js';
+import { listenToRecording } from '../caller-speech/listen-to-recording.js';
+import { VoiceAuthError, validationError } from '../errors.js';
+import type { AuthStore, EnrolledUser, Voiceprint } from '../ports/auth-store.js';
+import type { CallSourceFactory } from '../ports/call-source.js';
+import type { RecordingDecoder, RecordingFetcher } from '../ports/recordings.js';
+import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
+import type { SpeakerScorer } from '../scoring/scorer.js';
+import { CallLooks } from './call-looks.js';
+import { inconclusiveReason, type ListeningEnd } from './decide.js';
+import type { Decision, Reason } from './decision.js';
+import type { VerificationRequest, VerificationResult, VerificationUseCase } from './verification.js';
+
+export interface VerificationDeps {
+  readonly config: VerificationConfig;
+  readonly store: AuthStore;
+  readonly embedder: SpeakerEmbedder;
+  readonly detector: SpeechDetector;
+  readonly scorer: SpeakerScorer;
+  readonly calls: CallSourceFactory;
+  readonly fetcher: RecordingFetcher;
+  readonly decoder: RecordingDecoder;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Fires when the server gives up on running work at the end of its grace period. */
+  readonly shutdown: AbortSignal;
+}
+
+/** What listening came to, before it is recorded. */
+interface Finding {
+  readonly decision: Decision;
+  readonly reason: Reason;
+  readonly score: number | undefined;
+  readonly netSpeechMs: number;
+  readonly looks: number;
+}
+
+const PROGRESS_EVERY_MS = 500;
+
+export class Verification implements VerificationUseCase {
+  private readonly deps: VerificationDeps;
+  private active = 0;
+
+  constructor(deps: VerificationDeps) {
+    this.deps = deps;
+  }
+
+  /** Verifications in progress. */
+  get activeCount(): number {
+    return this.active;
+  }
+
+  async verify(request: VerificationRequest): Promise<VerificationResult> {
+    const { config, metrics } = this.deps;
+    if (this.active >= config.maxActiveCalls) {
+      metrics.verificationErrors.inc({ code: 'Busy' });
+      throw new VoiceAuthError('Busy', 'Too many calls are being listened to', { retryAfterSeconds: 5 });
+    }
+    this.active += 1;
+    metrics.activeCalls.set(this.active);
+    try {
+      return await withSpan('verification', { 'voice_auth.source': request.source.kind }, (span) =>
+        this.run(request).then((result) => {
+          span.setAttributes({ 'voice_auth.decision': result.decision, 'voice_auth.reason': result.reason });
+          return result;
+        }),
+      );
+    } catch (error) {
+      metrics.verificationErrors.inc({ code: error instanceof VoiceAuthError ? error.code : 'InternalError' });
+      throw error;
+    } finally {
+      this.active -= 1;
+      metrics.activeCalls.set(this.active);
+    }
+  }
+
+  private async run(request: VerificationRequest): Promise<VerificationResult> {
+    const startedAt = performance.now();
+    const { config, store, embedder } = this.deps;
+    const threshold = request.threshold ?? config.threshold;
+    if (threshold < config.threshold) {
+      throw validationError([{ path: 'threshold', message: `must not be below the configured ${config.threshold}` }]);
+    }
+    const user = await store.findUser(request.userId);
+    if (!user) throw new VoiceAuthError('UserNotFoundError', 'There is no such user');
+    const conclude = (finding: Finding) => this.record(request, user, { finding, threshold, startedAt });
+    if (user.lockedUntil && user.lockedUntil.getTime() > Date.now()) {
+      await conclude(nothingHeard('reject', 'locked_out'));
+      throw accountLocked(user.lockedUntil);
+    }
+    if (!user.voiceprint) return conclude(nothingHeard('inconclusive', 'not_enrolled'));
+    if (user.voiceprint.modelId !== embedder.modelId) {
+      throw new VoiceAuthError('VoiceprintModelMismatch', 'The voiceprint was made by another model: enroll again', {
+        details: { voiceprint: user.voiceprint.modelId, service: embedder.modelId },
+      });
+    }
+    return conclude(await this.listenAndLook(request, user, { voiceprint: user.voiceprint, threshold, startedAt }));
+  }
+
+  private async listenAndLook(
+    request: VerificationRequest,
+    user: EnrolledUser,
+    context: { readonly voiceprint: Voiceprint; readonly threshold: number; readonly startedAt: number },
+  ): Promise<Finding> {
+    const { config, detector, embedder, scorer, metrics, shutdown } = this.deps;
+    const { source } = request;
+    const signal = AbortSignal.any([request.signal, shutdown]);
+    const enough = new AbortController();
+    const live = source.kind === 'listen_url';
+    const inference: InferenceOptions = { priority: live ? 'live' : 'upload' };
+    const looks = new CallLooks({
+      embedder,
+      scorer,
+      user,
+      voiceprint: context.voiceprint,
+      rule: {
+        threshold: context.threshold,
+        minSpeechMs: config.minSpeechMs,
+        ...scorer.calibration.sequential,
+        futility: scorer.calibration.futility,
+      },
+      inference,
+    });
+    const report = () =>
+      request.onProgress?.({
+        elapsedMs: performance.now() - context.startedAt,
+        netSpeechMs: speech.netSpeechMs,
+        looks: looks.looks,
+        score: looks.latest?.score,
+      });
+    const speech = new CallerSpeech({
+      detector,
+      maxSpeechMs: config.maxSpeechMs,
+      inference,
+      onFault: () => enough.abort(),
+      onDropped: (frames) => metrics.framesDropped.inc({ cause: 'backlog' }, frames),
+      onSpeech: () => {
+        // A recording is all there at once: it gets one look at the end, with the whole false-match budget.
+        if (!live) return;
+        looks.lookIfDue(speech, () => {
+          report();
+          if (looks.decided) enough.abort();
+        });
+      },
+    });
+    const ticker = request.onProgress ? setInterval(report, PROGRESS_EVERY_MS) : undefined;
+    try {
+      const end = await this.listen(request, speech, { signal, enough: enough.signal });
+      if (end !== 'aborted' && !looks.decided) {
+        await speech.finish();
+        await looks.finalLook(speech);
+        report();
+      }
+      return summarise(end, speech, looks);
+    } finally {
+      clearInterval(ticker);
+    }
+  }
+
+  private async listen(
+    request: VerificationRequest,
+    speech: CallerSpeech,
+    signals: { readonly signal: AbortSignal; readonly enough: AbortSignal },
+  ): Promise<ListeningEnd> {
+    const { config, calls, fetcher, decoder } = this.deps;
+    const { source } = request;
+    if (source.kind === 'listen_url') {
+      return listenToCall(calls.vapiListen(source.listenUrl), speech, {
+        timeoutMs: Math.min(config.listenTimeoutMs, (source.maxSeconds ?? Number.POSITIVE_INFINITY) * 1000),
+        connectTimeoutMs: config.connectTimeoutMs,
+        ...signals,
+      });
+    }
+    const { signal } = signals;
+    const bytes = source.kind === 'upload' ? source.bytes : await fetcher.fetch(source.audioUrl, { signal });
+    const recording = await decoder.decode(bytes, { signal });
+    await listenToRecording(recording, speech, { channel: source.channel, signal });
+    return 'recording_end';
+  }
+
+  private async record(
+    request: VerificationRequest,
+    user: EnrolledUser,
+    conclusion: { readonly finding: Finding; readonly threshold: number; readonly startedAt: number },
+  ): Promise<VerificationResult> {
+    const { config, store, embedder, metrics, logger } = this.deps;
+    const { finding, threshold, startedAt } = conclusion;
+    const attemptId = randomUUID();
+    const latencyMs = Math.round(performance.now() - startedAt);
+    const recorded = await withSpan('attempt.record', {}, () =>
+      store.recordAttempt({
+        attemptId,
+        userId: request.userId,
+        correlationId: request.correlationId,
+        callId: request.callId,
+        source: request.source.kind === 'listen_url' ? 'vapi_listen' : request.source.kind,
+        decision: finding.decision,
+        reason: finding.reason,
+        score: finding.score,
+        threshold,
+        modelId: embedder.modelId,
+        netSpeechMs: Math.round(finding.netSpeechMs),
+        looks: finding.looks,
+        latencyMs,
+        maxFailedAttempts: config.maxFailedAttempts,
+        lockoutMs: config.lockoutMs,
+        voiceprintVersion: user.voiceprint?.version ?? 0,
+      }),
+    );
+    const { decision, reason } = recorded;
+    const source = request.source.kind;
+    metrics.verifications.inc({ decision, reason, source });
+    metrics.decisionSeconds.observe({ decision }, latencyMs / 1000);
+    metrics.netSpeech.observe({ operation: 'verification' }, finding.netSpeechMs / 1000);
+    if (finding.score !== undefined) metrics.score.observe({ decision }, finding.score);
+    if (recorded.lockedUntil && decision === 'reject' && reason !== 'locked_out') metrics.lockouts.inc();
+    logger.info(
+      {
+        event: 'verification',
+        attempt_id: attemptId,
+        decision,
+        reason,
+        source,
+        net_speech_ms: Math.round(finding.netSpeechMs),
+        looks: finding.looks,
+        latency_ms: latencyMs,
+      },
+      'verification recorded',
+    );
+    return {
+      attemptId,
+      decision,
+      reason,
+      score: finding.score,
+      threshold,
+      netSpeechMs: finding.netSpeechMs,
+      looks: finding.looks,
+    };
+  }
+}
+
+function summarise(end: ListeningEnd, speech: CallerSpeech, looks: CallLooks): Finding {
+  const verdict = looks.latest;
+  if (verdict?.kind === 'decided') {
+    const { decision, reason, score } = verdict;
+    return { decision, reason, score, netSpeechMs: looks.decidedFromMs, looks: looks.looks };
+  }
+  return {
+    decision: 'inconclusive',
+    reason: inconclusiveReason({ end, heardCaller: speech.heardCaller }),
+    score: verdict?.score,
+    netSpeechMs: speech.netSpeechMs,
+    looks: looks.looks,
+  };
+}
+
+function nothingHeard(decision: Decision, reason: Reason): Finding {
+  return { decision, reason, score: undefined, netSpeechMs: 0, looks: 0 };
+}
+
+function accountLocked(until: Date): VoiceAuthError {
+  const retryAfterSeconds = Math.max(1, Math.ceil((until.getTime() - Date.now()) / 1000));
+  return new VoiceAuthError('AccountLockedError', 'Too many failed attempts: the user is locked for now', {
+    retryAfterSeconds,
+    details: { locked_until: until.toISOString() },
+  });
+}

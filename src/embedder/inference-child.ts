@@ -1,0 +1,152 @@
+/**
+ * The inference process: holds both networks and answers one request after another. It is a process of its own because
+ * a run blocks its thread, cannot be interrupted, and takes the whole process down when it crashes.
+ */
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import {
+  type ChildMessage,
+  DETECTOR_CONTEXT_SAMPLES,
+  DETECTOR_FRAME_SAMPLES,
+  DETECTOR_SAMPLE_RATE_HZ,
+  DETECTOR_STATE_VALUES,
+  type InferenceFault,
+  type InferenceInput,
+  type InferenceOutput,
+  type InferenceWork,
+  type LoadRequest,
+  type ParentMessage,
+} from './inference-protocol.js';
+
+interface Models {
+  readonly speaker: InferenceSession;
+  readonly detector: InferenceSession;
+  readonly load: LoadRequest;
+}
+
+/** One core per process, and nothing of the runtime's own on standard error (its messages would not be JSON). */
+const SESSION_OPTIONS: InferenceSession.SessionOptions = {
+  intraOpNumThreads: 1,
+  interOpNumThreads: 1,
+  executionMode: 'sequential',
+  logSeverityLevel: 4,
+};
+
+const DETECTOR_TENSORS = { input: 'input', state: 'state', rate: 'sr', output: 'output', newState: 'stateN' } as const;
+const UNIT_TOLERANCE = 1e-3;
+
+class UnusableOutput extends Error {}
+
+let models: Models | undefined;
+
+// The server decides when this process ends: it drains it. A signal to the whole process group must not get ahead of that.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+// The channel closes when the server lets go of this process, and also when the server dies, even by SIGKILL.
+process.on('disconnect', () => process.exit(0));
+process.on('message', (message: ParentMessage) => {
+  void (message.kind === 'load' ? load(message) : answer(message.id, message.input));
+});
+
+async function load(request: LoadRequest): Promise<void> {
+  try {
+    const loaded: Models = {
+      speaker: await InferenceSession.create(request.speaker.path, SESSION_OPTIONS),
+      detector: await InferenceSession.create(request.detector.path, SESSION_OPTIONS),
+      load: request,
+    };
+    requireTensors(loaded.speaker, 'the speaker model', [request.speaker.inputTensor], [request.speaker.outputTensor]);
+    const { input, state, rate, output, newState } = DETECTOR_TENSORS;
+    requireTensors(loaded.detector, 'the speech detector', [input, state, rate], [output, newState]);
+    await warmUp(loaded);
+    models = loaded;
+    reply({ kind: 'ready' });
+  } catch (error) {
+    reply({ kind: 'failed', reason: error instanceof Error ? error.message : 'unknown' });
+  }
+}
+
+/** The first run of a session allocates and is slow; it also shows whether the model is what its manifest says. */
+async function warmUp(loaded: Models): Promise<void> {
+  const waveform = new Float32Array(loaded.load.speaker.warmUpSamples);
+  for (let i = 0; i < waveform.length; i++) waveform[i] = 0.05 * Math.sin(i * 0.1) * Math.sin(i * 0.0013);
+  await embed(loaded, { waveform });
+  const samples = waveform.slice(0, DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES);
+  await detect(loaded, { samples, state: new Float32Array(DETECTOR_STATE_VALUES) });
+}
+
+async function answer(id: number, input: InferenceInput): Promise<void> {
+  const startedMs = performance.now();
+  try {
+    if (!models) throw new Error('no model is loaded');
+    const output: InferenceOutput = await (input.kind === 'embed' ? embed(models, input) : detect(models, input));
+    reply({ kind: 'done', id, output, computeMs: performance.now() - startedMs });
+  } catch (error) {
+    const fault: InferenceFault = error instanceof UnusableOutput ? 'unusable_output' : 'runtime';
+    reply({ kind: 'fault', id, fault });
+  }
+}
+
+async function embed(
+  loaded: Models,
+  input: InferenceWork['embed']['input'],
+): Promise<InferenceWork['embed']['output']> {
+  const { inputTensor, outputTensor, embeddingSize } = loaded.load.speaker;
+  const waveform = new Tensor('float32', input.waveform, [1, input.waveform.length]);
+  const outputs = await loaded.speaker.run({ [inputTensor]: waveform });
+  const embedding = floats(outputs[outputTensor]);
+  if (embedding.length !== embeddingSize) {
+    throw new UnusableOutput(`the model gives ${embedding.length} values, its manifest says ${embeddingSize}`);
+  }
+  let squares = 0;
+  for (const value of embedding) squares += value * value;
+  // Written so that NaN fails too.
+  if (!(Math.abs(Math.sqrt(squares) - 1) <= UNIT_TOLERANCE)) {
+    throw new UnusableOutput('the model gives an embedding that is not of unit length');
+  }
+  return { embedding };
+}
+
+/** Frame after frame, because each needs the state that the one before left. */
+async function detect(
+  loaded: Models,
+  input: InferenceWork['detect']['input'],
+): Promise<InferenceWork['detect']['output']> {
+  const frames = Math.floor((input.samples.length - DETECTOR_CONTEXT_SAMPLES) / DETECTOR_FRAME_SAMPLES);
+  const rate = new Tensor('int64', BigInt64Array.of(BigInt(DETECTOR_SAMPLE_RATE_HZ)), []);
+  const probabilities = new Float32Array(frames);
+  let state: Float32Array = input.state;
+  for (let frame = 0; frame < frames; frame++) {
+    const from = frame * DETECTOR_FRAME_SAMPLES;
+    const length = DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES;
+    const outputs = await loaded.detector.run({
+      [DETECTOR_TENSORS.input]: new Tensor('float32', input.samples.subarray(from, from + length), [1, length]),
+      [DETECTOR_TENSORS.state]: new Tensor('float32', state, [2, 1, 128]),
+      [DETECTOR_TENSORS.rate]: rate,
+    });
+    const probability = floats(outputs[DETECTOR_TENSORS.output])[0];
+    state = floats(outputs[DETECTOR_TENSORS.newState]);
+    if (probability === undefined || !Number.isFinite(probability) || state.length !== DETECTOR_STATE_VALUES) {
+      throw new UnusableOutput('the speech detector gives no probability');
+    }
+    probabilities[frame] = probability;
+  }
+  return { probabilities, state: state.slice() };
+}
+
+function floats(tensor: Tensor | undefined): Float32Array {
+  if (!(tensor?.data instanceof Float32Array)) throw new UnusableOutput('the model does not give 32-bit floats');
+  return tensor.data;
+}
+
+function requireTensors(session: InferenceSession, what: string, inputs: string[], outputs: string[]): void {
+  for (const name of inputs) {
+    if (!session.inputNames.includes(name)) throw new Error(`${what} has no input "${name}"`);
+  }
+  for (const name of outputs) {
+    if (!session.outputNames.includes(name)) throw new Error(`${what} has no output "${name}"`);
+  }
+}
+
+function reply(message: ChildMessage): void {
+  if (process.connected) process.send?.(message, () => undefined);
+}

@@ -1,0 +1,64 @@
+/**
+ * What the server and an inference child say to each other over the IPC channel (advanced serialization, so typed arrays
+ * travel as they are). The child keeps nothing between requests: everything a request needs comes with it.
+ */
+
+/** Silero VAD v5 at 16 kHz: samples per frame, samples of the past it wants before each frame, recurrent state values. */
+export const DETECTOR_SAMPLE_RATE_HZ = 16_000;
+export const DETECTOR_FRAME_SAMPLES = 512;
+export const DETECTOR_CONTEXT_SAMPLES = 64;
+export const DETECTOR_STATE_VALUES = 2 * 128;
+
+/** Each kind of inference with what goes in and what comes out. */
+export interface InferenceWork {
+  embed: {
+    /** Mono, model sample rate. */
+    readonly input: { readonly waveform: Float32Array };
+    /** Finite and of unit length: the child checks. */
+    readonly output: { readonly embedding: Float32Array };
+  };
+  detect: {
+    readonly input: {
+      /** `DETECTOR_CONTEXT_SAMPLES` of the past, then whole frames. */
+      readonly samples: Float32Array;
+      readonly state: Float32Array;
+    };
+    readonly output: { readonly probabilities: Float32Array; readonly state: Float32Array };
+  };
+}
+
+export type InferenceKind = keyof InferenceWork;
+export type InferenceInput = { [K in InferenceKind]: { readonly kind: K } & InferenceWork[K]['input'] }[InferenceKind];
+export type InferenceOutput = InferenceWork[InferenceKind]['output'];
+
+/** The first message: what to load. Answered by `ready` or `failed`. */
+export interface LoadRequest {
+  readonly kind: 'load';
+  readonly speaker: {
+    readonly path: string;
+    readonly inputTensor: string;
+    readonly outputTensor: string;
+    readonly embeddingSize: number;
+    /** Length of the waveform that the child tries before it says it is ready. */
+    readonly warmUpSamples: number;
+  };
+  readonly detector: { readonly path: string };
+}
+
+export interface RunRequest {
+  readonly kind: 'run';
+  readonly id: number;
+  readonly input: InferenceInput;
+}
+
+export type ParentMessage = LoadRequest | RunRequest;
+
+/** `unusable_output`: the model ran, but what came out is not a number or not of unit length. No data, no model text. */
+export type InferenceFault = 'unusable_output' | 'runtime';
+
+export type ChildMessage =
+  | { readonly kind: 'ready' }
+  /** Why loading failed. About the model file only: no audio has been seen yet. */
+  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'done'; readonly id: number; readonly output: InferenceOutput; readonly computeMs: number }
+  | { readonly kind: 'fault'; readonly id: number; readonly fault: InferenceFault };

@@ -1,0 +1,184 @@
+/**
+ * A model package on disk, checked before anything is computed with it: a wrong file would give embeddings that compare
+ * with nothing and still look like embeddings.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VoiceAuthError } from '../domain/errors.js';
+import { MODEL_ID_PATTERN, type ModelManifest, parseManifest } from './manifest.js';
+
+export interface ModelPackage {
+  readonly manifest: ModelManifest;
+  /** Path of `model.onnx`. */
+  readonly modelPath: string;
+  /** `manifest.cohort.count` x `manifest.embeddingSize`, row after row, every row of unit length. */
+  readonly cohort: Float32Array;
+  /** Parsed `calibration.json`, validated by the scoring room. */
+  readonly calibration: unknown;
+}
+
+/** One line of `voice-auth models list`: the manifest was read, no checksum was made. */
+export type ModelListing =
+  | { readonly kind: 'listed'; readonly id: string; readonly manifest: ModelManifest }
+  | { readonly kind: 'unusable'; readonly id: string; readonly problem: string };
+
+export interface ModelFileCheck {
+  readonly file: 'manifest.json' | 'model.onnx' | 'cohort.f32' | 'calibration.json';
+  /** Undefined = as it should be. */
+  readonly problem: string | undefined;
+}
+
+/** The model package is missing or not what its manifest says. Raised at start, before anybody is served. */
+export class ModelPackageError extends VoiceAuthError {
+  constructor(message: string) {
+    super('InferenceUnavailable', message);
+    this.name = 'ModelPackageError';
+  }
+}
+
+/** How far from 1 the length of a stored embedding may be: float32 rounding over some thousand values, with room. */
+const UNIT_TOLERANCE = 1e-3;
+
+interface Inspection {
+  readonly checks: readonly ModelFileCheck[];
+  readonly modelPackage: ModelPackage | undefined;
+}
+
+/** Loads and verifies `<modelsDir>/<id>`. Throws `ModelPackageError` that names every bad file and what to do. */
+export async function loadModelPackage(modelsDir: string, id: string): Promise<ModelPackage> {
+  const { checks, modelPackage } = await inspect(modelsDir, id);
+  if (modelPackage) return modelPackage;
+  const problems = checks.filter((check) => check.problem).map((check) => `  - ${check.file}: ${check.problem}`);
+  const others = (await listModelPackages(modelsDir)).map((listing) => listing.id).filter((other) => other !== id);
+  throw new ModelPackageError(
+    [
+      `Model package "${id}" is not usable:`,
+      ...problems,
+      'Restore the folder from the release it came with, or set MODEL_ID (and MODELS_DIR) to another model package' +
+        `${others.length > 0 ? ` (found: ${others.join(', ')})` : ''}. "voice-auth models verify" checks again.`,
+    ].join('\n'),
+  );
+}
+
+/** Every folder of `modelsDir` that has a manifest.json, in the order of their ids; none when the folder is missing. */
+export async function listModelPackages(modelsDir: string): Promise<readonly ModelListing[]> {
+  const entries = await readdir(modelsDir, { withFileTypes: true }).catch(() => []);
+  const ids = entries.map((entry) => entry.name).filter((name) => MODEL_ID_PATTERN.test(name));
+  const listings = await Promise.all(ids.sort().map((id) => listing(modelsDir, id)));
+  return listings.filter((entry) => entry !== undefined);
+}
+
+/** Checks every file of a package against its manifest. Never throws for what it finds. */
+export async function verifyModelPackage(modelsDir: string, id: string): Promise<readonly ModelFileCheck[]> {
+  return (await inspect(modelsDir, id)).checks;
+}
+
+async function listing(modelsDir: string, id: string): Promise<ModelListing | undefined> {
+  const text = await readFile(join(modelsDir, id, 'manifest.json'), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const result = readManifest(text, id);
+  return 'problem' in result ? { kind: 'unusable', id, ...result } : { kind: 'listed', id, ...result };
+}
+
+function readManifest(text: string, id: string): { manifest: ModelManifest } | { problem: string } {
+  const parsed = parseManifest(text);
+  if (parsed.kind === 'invalid') return { problem: parsed.problem };
+  const { manifest } = parsed;
+  if (manifest.id !== id) return { problem: `is of model "${manifest.id}", but its folder is named "${id}"` };
+  if (manifest.input.kind === 'fbank') {
+    return {
+      problem:
+        'the model takes filter-bank features (input kind "fbank"), which this version does not compute; ' +
+        'use a model that takes a waveform',
+    };
+  }
+  return { manifest };
+}
+
+async function inspect(modelsDir: string, id: string): Promise<Inspection> {
+  const fail = (problem: string): Inspection => ({
+    checks: [{ file: 'manifest.json', problem }],
+    modelPackage: undefined,
+  });
+  if (!MODEL_ID_PATTERN.test(id)) return fail(`"${id}" is not a model id`);
+  const folder = join(modelsDir, id);
+  const text = await readFile(join(folder, 'manifest.json'), 'utf8').catch(() => undefined);
+  if (text === undefined) return fail(`cannot be read in ${folder}`);
+  const found = readManifest(text, id);
+  if ('problem' in found) return fail(found.problem);
+
+  const { manifest } = found;
+  const modelPath = join(folder, 'model.onnx');
+  const [modelProblem, cohort, calibration] = await Promise.all([
+    checkModel(modelPath, manifest),
+    readCohort(join(folder, 'cohort.f32'), manifest),
+    readCalibration(join(folder, 'calibration.json')),
+  ]);
+  const checks: ModelFileCheck[] = [
+    { file: 'manifest.json', problem: undefined },
+    { file: 'model.onnx', problem: modelProblem },
+    { file: 'cohort.f32', problem: 'problem' in cohort ? cohort.problem : undefined },
+    { file: 'calibration.json', problem: 'problem' in calibration ? calibration.problem : undefined },
+  ];
+  const usable = modelProblem === undefined && 'rows' in cohort && 'value' in calibration;
+  return {
+    checks,
+    modelPackage: usable ? { manifest, modelPath, cohort: cohort.rows, calibration: calibration.value } : undefined,
+  };
+}
+
+async function checkModel(path: string, manifest: ModelManifest): Promise<string | undefined> {
+  const size = await stat(path).then(
+    (entry) => entry.size,
+    () => undefined,
+  );
+  if (size === undefined) return 'cannot be read';
+  if (size !== manifest.model.bytes) return `has ${size} bytes, the manifest says ${manifest.model.bytes}`;
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk);
+  } catch {
+    return 'cannot be read';
+  }
+  return compareDigest(hash.digest('hex'), manifest.model.sha256);
+}
+
+async function readCohort(
+  path: string,
+  manifest: ModelManifest,
+): Promise<{ rows: Float32Array } | { problem: string }> {
+  const bytes = await readFile(path).catch(() => undefined);
+  if (!bytes) return { problem: 'cannot be read' };
+  const size = manifest.embeddingSize;
+  const expected = manifest.cohort.count * size * 4;
+  if (bytes.length !== expected) {
+    return {
+      problem: `has ${bytes.length} bytes; ${manifest.cohort.count} embeddings of ${size} values are ${expected}`,
+    };
+  }
+  const problem = compareDigest(createHash('sha256').update(bytes).digest('hex'), manifest.cohort.sha256);
+  if (problem) return { problem };
+  const rows = new Float32Array(expected / 4);
+  for (let i = 0; i < rows.length; i++) rows[i] = bytes.readFloatLE(i * 4);
+  for (let row = 0; row < manifest.cohort.count; row++) {
+    const length = Math.hypot(...rows.subarray(row * size, (row + 1) * size));
+    if (!(Math.abs(length - 1) <= UNIT_TOLERANCE)) return { problem: `embedding ${row} is not of unit length` };
+  }
+  return { rows };
+}
+
+async function readCalibration(path: string): Promise<{ value: unknown } | { problem: string }> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return { problem: 'cannot be read' };
+  try {
+    return { value: JSON.parse(text) as unknown };
+  } catch {
+    return { problem: 'is not JSON' };
+  }
+}
+
+function compareDigest(found: string, expected: string): string | undefined {
+  return found === expected ? undefined : `has SHA-256 ${found}, the manifest says ${expected}`;
+}

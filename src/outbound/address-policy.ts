@@ -1,0 +1,116 @@
+/**
+ * Which addresses this service may dial. Audio and listen URLs come from callers, so they are hostile: without this check
+ * the service could be made to talk to the machine it runs on, to its neighbours, or to a cloud's metadata service.
+ * Host names are only half decided here: what they resolve to is checked when they are dialled (`guarded-lookup.ts`).
+ */
+import ipaddr from 'ipaddr.js';
+import type { OutboundConfig } from '../config/config.js';
+import { type VoiceAuthError, validationError } from '../domain/errors.js';
+
+/** What a URL is dialled for: a recording to download, or a call to listen to. */
+export type UrlKind = 'audio' | 'listen';
+
+export interface UrlPolicy {
+  readonly kind: UrlKind;
+  readonly config: Pick<OutboundConfig, 'listenHosts' | 'audioHosts' | 'allowPrivateNetwork'>;
+}
+
+const MAX_URL_LENGTH = 4096;
+const FIELD = { audio: 'audioUrl', listen: 'listenUrl' } as const;
+const SECURE_SCHEME = { audio: 'https:', listen: 'wss:' } as const;
+const PLAIN_SCHEME = { audio: 'http:', listen: 'ws:' } as const;
+
+/** Names that never belong to the public internet (RFC 6761, RFC 6762, RFC 8375, and what private networks use). */
+const PRIVATE_SUFFIXES = [
+  'localhost',
+  'localdomain',
+  'local',
+  'internal',
+  'intranet',
+  'private',
+  'corp',
+  'home',
+  'lan',
+  'home.arpa',
+  'in-addr.arpa',
+  'ip6.arpa',
+  'onion',
+  'test',
+  'invalid',
+];
+
+/** Globally routed IPv6 is allocated from this block only (IANA IPv6 address space registry). */
+const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3');
+
+/**
+ * Checks a URL from a caller and returns it parsed, host normalised (lower case, no trailing dot). Throws
+ * `ValidationError` on `audioUrl` / `listenUrl` with a message that says what is wrong and never contains the URL.
+ */
+export function checkUrl(raw: string, policy: UrlPolicy): URL {
+  const { kind, config } = policy;
+  const url = parse(raw, kind);
+  const plain = url.protocol === PLAIN_SCHEME[kind];
+  if (url.protocol !== SECURE_SCHEME[kind] && !(plain && config.allowPrivateNetwork)) {
+    throw refusal(kind, `must start with ${SECURE_SCHEME[kind]}//`);
+  }
+  if (url.username !== '' || url.password !== '') throw refusal(kind, 'must not contain a user name or password');
+  const host = url.hostname.replace(/\.$/, '');
+  if (host === '') throw refusal(kind, 'must name a host');
+  url.hostname = host;
+  if (config.allowPrivateNetwork) return url;
+  if (!isPublicHost(host)) throw refusal(kind, 'must name a public host');
+  if (!isOrdinaryPort(url.port)) throw refusal(kind, 'must use the standard port or one from 1024 up');
+  const patterns = kind === 'listen' ? config.listenHosts : config.audioHosts;
+  const unrestricted = kind === 'audio' && patterns.length === 0;
+  if (!unrestricted && !patterns.some((pattern) => matchesHost(pattern, host))) {
+    throw refusal(kind, 'names a host that is not on the list of allowed hosts');
+  }
+  return url;
+}
+
+/**
+ * True for an address of the public internet, v4 or v6, given in any notation `ipaddr.js` reads. False for everything
+ * private, local, reserved or that embeds another address (NAT64, 6to4, Teredo; a mapped IPv4 address counts as that address), for zone ids, and for text
+ * that is no address.
+ */
+export function isPublicAddress(address: string): boolean {
+  if (address.includes('%') || !ipaddr.isValid(address)) return false;
+  const parsed = ipaddr.process(address);
+  if (parsed.range() !== 'unicast') return false;
+  return parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6);
+}
+
+/** True when `host` is `pattern`, or, for `*.example.com`, any name below example.com (but not example.com itself). */
+export function matchesHost(pattern: string, host: string): boolean {
+  const wanted = pattern.toLowerCase().replace(/\.$/, '');
+  const found = host.toLowerCase().replace(/\.$/, '');
+  if (!wanted.startsWith('*.')) return wanted === found;
+  const suffix = wanted.slice(1);
+  return suffix.length > 1 && found.length > suffix.length && found.endsWith(suffix);
+}
+
+function parse(raw: string, kind: UrlKind): URL {
+  if (raw.length > MAX_URL_LENGTH) throw refusal(kind, `must not be longer than ${MAX_URL_LENGTH} characters`);
+  try {
+    return new URL(raw);
+  } catch {
+    throw refusal(kind, 'must be a valid URL');
+  }
+}
+
+/** A host as the URL parser leaves it: decimal, octal, hex and short IPv4 notations are dotted quads by now. */
+function isPublicHost(host: string): boolean {
+  if (host.startsWith('[')) return isPublicAddress(host.slice(1, -1));
+  if (ipaddr.isValid(host)) return isPublicAddress(host);
+  if (!host.includes('.')) return false;
+  return !PRIVATE_SUFFIXES.some((suffix) => host === suffix || host.endsWith(`.${suffix}`));
+}
+
+/** The URL parser has removed the scheme's own port; other low ports are never audio but mail, shells, databases. */
+function isOrdinaryPort(port: string): boolean {
+  return port === '' || Number(port) >= 1024;
+}
+
+function refusal(kind: UrlKind, message: string): VoiceAuthError {
+  return validationError([{ path: FIELD[kind], message }]);
+}

@@ -1,0 +1,186 @@
+/**
+ * Composition root and only listener: configuration -> adapters -> use cases -> HTTP, and a shutdown in phases. Every part
+ * that was opened is closed again, in reverse order, also when a later part fails to open.
+ */
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { DEVELOPMENT_KEY_FILE } from './config/client-environment.js';
+import type { Config } from './config/config.js';
+import { ConfigurationError } from './config/environment.js';
+import { Enrollment } from './domain/enrollment/enroll.js';
+import { calibrationSchema } from './domain/scoring/calibration.js';
+import { SpeakerScorer } from './domain/scoring/scorer.js';
+import { UserDirectory } from './domain/users/user-directory.js';
+import { Verification } from './domain/verification/verify.js';
+import type { ModelPackage } from './embedder/model-package.js';
+import { openEmbedder } from './embedder/open-embedder.js';
+import { createHealthReporter } from './health.js';
+import { type ApiKeyRing, createApiKey, parseApiKeyRing } from './http/api-keys.js';
+import { createApp } from './http/app.js';
+import { applyServerLimits } from './http/server-limits.js';
+import { createLogger, type Logger } from './observability/logger.js';
+import { Metrics } from './observability/metrics.js';
+import { startTracing } from './observability/tracing-bootstrap.js';
+import { GuardedFetcher } from './recordings/recording-fetcher.js';
+import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js';
+import { readOrCreateSecret } from './storage/data-folder.js';
+import { openStorage } from './storage/open-storage.js';
+import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
+
+export interface RunningServer {
+  readonly url: string;
+  /** The generated key of a server without configured keys. */
+  readonly developmentKey: string | undefined;
+  /** Stops in phases: no new work, running work within the grace period, the rest is given up, parts closed. */
+  close(): Promise<void>;
+}
+
+/** After the grace period: how long given-up work may take to record itself, and each part to close. */
+const GIVE_UP_MS = 5_000;
+const PART_CLOSE_MS = 5_000;
+
+/** Starts everything and listens. Rejects with a clear error (and nothing left open) when a part cannot start. */
+export async function startServer(config: Config): Promise<RunningServer> {
+  const logger = createLogger(config.logLevel);
+  const closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
+  const closeParts = async () => {
+    for (const { name, close } of closers.splice(0).reverse()) {
+      await close().catch((error: unknown) => logger.error({ err: error, part: name }, 'a part did not close cleanly'));
+    }
+  };
+  try {
+    if (config.tracing) {
+      const stopTracing = await startTracing(config.tracing);
+      closers.push({ name: 'tracing', close: () => stopTracing(PART_CLOSE_MS) });
+    }
+    warnOfDevelopmentSwitches(config, logger);
+    const metrics = new Metrics();
+    const storage = await openStorage(config.storage, { metrics, logger });
+    closers.push({ name: 'storage', close: () => storage.close() });
+    const access = await apiKeys(config);
+    const model = await openEmbedder(config.embedder, { metrics, logger });
+    closers.push({ name: 'inference', close: () => model.drain(PART_CLOSE_MS) });
+    const decoder = new WorkerRecordingDecoder(config.recordings);
+    closers.push({ name: 'decoder', close: () => decoder.close() });
+    const fetcher = new GuardedFetcher(config.outbound);
+    closers.push({ name: 'fetcher', close: () => fetcher.close() });
+
+    const giveUp = new AbortController();
+    let draining = false;
+    const parts = {
+      store: storage.store,
+      embedder: model.embedder,
+      detector: model.detector,
+      scorer: createScorer(model.package),
+      calls: createCallSources({ vapi: config.vapiListen, outbound: config.outbound, metrics, logger }),
+      fetcher,
+      decoder,
+      metrics,
+      logger,
+      shutdown: giveUp.signal,
+    };
+    const verification = new Verification({ ...parts, config: config.verification });
+    const app = createApp({
+      config: config.http,
+      keys: access.ring,
+      metrics,
+      logger,
+      rateLimits: storage.store,
+      enrollment: new Enrollment({ ...parts, config: config.enrollment }),
+      verification,
+      users: new UserDirectory(storage.store),
+      health: createHealthReporter({
+        store: storage.store,
+        backend: storage.backend,
+        embedder: () => model.health(),
+        activeVerifications: () => verification.activeCount,
+        isDraining: () => draining,
+      }),
+      isDraining: () => draining,
+      configuredThreshold: config.verification.threshold,
+      maxListenSeconds: config.verification.listenTimeoutMs / 1000,
+    });
+    const server = createServer(app);
+    applyServerLimits(server);
+    server.listen(config.http.port, config.http.host);
+    await once(server, 'listening');
+    const url = listeningUrl(server, config.http.host);
+    logger.info({ event: 'listening', port: (server.address() as AddressInfo).port }, 'listening');
+    let closing: Promise<void> | undefined;
+    const close = async () => {
+      draining = true;
+      logger.info({ event: 'draining', active: verification.activeCount }, 'shutting down');
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      if (!(await within(closed, config.shutdownGraceMs))) {
+        giveUp.abort();
+        if (!(await within(closed, GIVE_UP_MS))) server.closeAllConnections();
+      }
+      await closeParts();
+      logger.info({ event: 'stopped' }, 'stopped');
+    };
+    return {
+      url,
+      developmentKey: access.developmentKey,
+      close: () => {
+        closing ??= close();
+        return closing;
+      },
+    };
+  } catch (error) {
+    await closeParts();
+    throw error;
+  }
+}
+
+/** The scoring of a model package. Throws when its calibration does not fit the model. */
+export function createScorer(model: ModelPackage): SpeakerScorer {
+  const parsed = calibrationSchema.safeParse(model.calibration);
+  if (!parsed.success || parsed.data.modelId !== model.manifest.id) {
+    const problem = parsed.success ? 'belongs to another model' : (parsed.error.issues[0]?.message ?? 'is damaged');
+    throw new ConfigurationError([`MODEL_ID: calibration.json of ${model.manifest.id} ${problem}`]);
+  }
+  return new SpeakerScorer(model.cohort, model.manifest.embeddingSize, { calibration: parsed.data });
+}
+
+async function apiKeys(config: Config): Promise<{ ring: ApiKeyRing; developmentKey: string | undefined }> {
+  const configured = config.http.apiKeys;
+  if (configured) return { ring: keyRing(configured), developmentKey: undefined };
+  // Kept in the data folder, so that the command line finds it and restarts do not change it.
+  const path = join(config.storage.dataDir, DEVELOPMENT_KEY_FILE);
+  const developmentKey = await readOrCreateSecret(path, () => createApiKey('dev', ['admin']).key);
+  return { ring: keyRing([entryOf(developmentKey)]), developmentKey };
+}
+
+function keyRing(entries: readonly string[]): ApiKeyRing {
+  const result = parseApiKeyRing(entries);
+  if (result.kind === 'ring') return result.ring;
+  throw new ConfigurationError(result.problems.map((problem) => `API_KEYS: ${problem}`));
+}
+
+function warnOfDevelopmentSwitches(config: Config, logger: Logger): void {
+  if (config.outbound.allowPrivateNetwork) {
+    logger.warn({ event: 'private_network' }, 'ALLOW_PRIVATE_NETWORK IS ON: any address may be dialled. Never in production.');
+  }
+  if (!config.http.apiKeys) {
+    logger.warn({ event: 'no_api_keys' }, 'no API_KEYS configured: listening on loopback only, with a development key');
+  }
+}
+
+function listeningUrl(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  const shown = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${shown.includes(':') ? `[${shown}]` : shown}:${port}`;
+}
+
+async function within(work: Promise<void>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
+  });
+  const inTime = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return inTime;
+}

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  listModelPackages,
+  loadModelPackage,
+  ModelPackageError,
+  verifyModelPackage,
+} from '../../../src/embedder/model-package.js';
+import { type ModelFolder, modelFolder, SHIPPED_MODEL_ID } from '../../support/model-folder.js';
+
+let folder: ModelFolder;
+beforeEach(() => {
+  folder = modelFolder();
+});
+afterEach(() => folder.remove());
+
+const path = (file: string) => join(folder.packageDir, file);
+const load = () => loadModelPackage(folder.modelsDir, SHIPPED_MODEL_ID);
+
+function changeManifest(change: (manifest: Record<string, unknown>) => void): void {
+  const manifest = JSON.parse(readFileSync(path('manifest.json'), 'utf8')) as Record<string, unknown>;
+  change(manifest);
+  writeFileSync(path('manifest.json'), JSON.stringify(manifest));
+}
+
+/** Replaces the cohort and makes the manifest agree with the new file. */
+function replaceCohort(rows: Float32Array): void {
+  const bytes = Buffer.from(rows.buffer);
+  writeFileSync(path('cohort.f32'), bytes);
+  changeManifest((manifest) => {
+    manifest.cohort = { sha256: createHash('sha256').update(bytes).digest('hex'), count: rows.length / 192 };
+  });
+}
+
+describe('loadModelPackage', () => {
+  it('gives manifest, model, cohort and calibration of the shipped model', async () => {
+    const loaded = await load();
+    expect(loaded.manifest.id).toBe(SHIPPED_MODEL_ID);
+    expect(loaded.modelPath).toBe(path('model.onnx'));
+    expect(loaded.cohort).toHaveLength(370 * 192);
+    expect(Math.hypot(...loaded.cohort.subarray(369 * 192))).toBeCloseTo(1, 5);
+    expect(loaded.calibration).toEqual({ of: 'a test' });
+  });
+
+  it('refuses a model file whose bytes were changed but not its size', async () => {
+    const bytes = readFileSync(path('model.onnx'));
+    bytes[1_000_000] = (bytes[1_000_000] ?? 0) ^ 1;
+    rmSync(path('model.onnx'));
+    writeFileSync(path('model.onnx'), bytes);
+    await expect(load()).rejects.toThrow(/model\.onnx: has SHA-256 [0-9a-f]{64}, the manifest says ffcddb35/);
+    await expect(load()).rejects.toBeInstanceOf(ModelPackageError);
+  });
+
+  it('refuses a truncated model file by its size', async () => {
+    writeFileSync(`${path('model.onnx')}.new`, readFileSync(path('model.onnx')));
+    rmSync(path('model.onnx'));
+    writeFileSync(path('model.onnx'), readFileSync(`${path('model.onnx')}.new`));
+    truncateSync(path('model.onnx'), 1000);
+    await expect(load()).rejects.toThrow('model.onnx: has 1000 bytes, the manifest says 5047353');
+  });
+
+  it('reports every bad file at once, and what to do', async () => {
+    rmSync(path('model.onnx'));
+    truncateSync(path('cohort.f32'), 768);
+    writeFileSync(path('calibration.json'), 'no json');
+    mkdirSync(join(folder.modelsDir, 'another'));
+    writeFileSync(join(folder.modelsDir, 'another', 'manifest.json'), '{}');
+    const error = await load().catch((caught: unknown) => caught);
+    expect(String(error)).toMatch(/model\.onnx: cannot be read/);
+    expect(String(error)).toMatch(/cohort\.f32: has 768 bytes/);
+    expect(String(error)).toMatch(/calibration\.json: is not JSON/);
+    expect(String(error)).toMatch(/set MODEL_ID .*found: another/);
+  });
+
+  it('refuses a cohort with a row that is not of unit length, even when its checksum is right', async () => {
+    const rows = new Float32Array(2 * 192);
+    rows[0] = 1;
+    rows[192] = 0.9;
+    replaceCohort(rows);
+    await expect(load()).rejects.toThrow('cohort.f32: embedding 1 is not of unit length');
+    rows[192] = Number.NaN;
+    replaceCohort(rows);
+    await expect(load()).rejects.toThrow('cohort.f32: embedding 1 is not of unit length');
+  });
+
+  it('says of a filter-bank model that this version does not compute its features', async () => {
+    changeManifest((manifest) => {
+      manifest.input = { kind: 'fbank', tensor: 'feats', bins: 80 };
+    });
+    await expect(load()).rejects.toThrow(/takes filter-bank features .*"fbank".* this version does not compute/);
+  });
+
+  it('refuses a package in a folder of another name', async () => {
+    changeManifest((manifest) => {
+      manifest.id = 'somebody-else';
+    });
+    await expect(load()).rejects.toThrow('is of model "somebody-else"');
+  });
+
+  it.each(['missing', '../outside', '', 'UPPER'])('refuses the id %j', async (id) => {
+    await expect(loadModelPackage(folder.modelsDir, id)).rejects.toThrow(/is not usable:\n {2}- manifest\.json/);
+  });
+});
+
+describe('listModelPackages and verifyModelPackage', () => {
+  it('list what is there, usable or not, and nothing where there is no folder', async () => {
+    mkdirSync(join(folder.modelsDir, 'broken'));
+    writeFileSync(join(folder.modelsDir, 'broken', 'manifest.json'), '{}');
+    mkdirSync(join(folder.modelsDir, 'no-manifest'));
+    writeFileSync(join(folder.modelsDir, 'a-file'), '');
+    const listings = await listModelPackages(folder.modelsDir);
+    expect(listings.map(({ id, kind }) => [id, kind])).toEqual([
+      ['broken', 'unusable'],
+      [SHIPPED_MODEL_ID, 'listed'],
+    ]);
+    expect(await listModelPackages(join(folder.modelsDir, 'nowhere'))).toEqual([]);
+  });
+
+  it('check file by file', async () => {
+    rmSync(path('calibration.json'));
+    expect(await verifyModelPackage(folder.modelsDir, SHIPPED_MODEL_ID)).toEqual([
+      { file: 'manifest.json', problem: undefined },
+      { file: 'model.onnx', problem: undefined },
+      { file: 'cohort.f32', problem: undefined },
+      { file: 'calibration.json', problem: 'cannot be read' },
+    ]);
+  });
+});
