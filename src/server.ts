@@ -17,7 +17,7 @@ import { Verification } from './domain/verification/verify.js';
 import type { ModelPackage } from './embedder/model-package.js';
 import { openEmbedder } from './embedder/open-embedder.js';
 import { createHealthReporter } from './health.js';
-import { type ApiKeyRing, createApiKey, parseApiKeyRing } from './http/api-keys.js';
+import { type ApiKeyRing, apiKeyEntry, createApiKey, parseApiKeyRing } from './http/api-keys.js';
 import { createApp } from './http/app.js';
 import { applyServerLimits } from './http/server-limits.js';
 import { createLogger, type Logger } from './observability/logger.js';
@@ -25,7 +25,7 @@ import { Metrics } from './observability/metrics.js';
 import { startTracing } from './observability/tracing-bootstrap.js';
 import { GuardedFetcher } from './recordings/recording-fetcher.js';
 import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js';
-import { readOrCreateSecret } from './storage/data-folder.js';
+import { prepareDataFolder, readOrCreateSecret } from './storage/data-folder.js';
 import { openStorage } from './storage/open-storage.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
 
@@ -149,9 +149,10 @@ async function apiKeys(config: Config): Promise<{ ring: ApiKeyRing; developmentK
   const configured = config.http.apiKeys;
   if (configured) return { ring: keyRing(configured), developmentKey: undefined };
   // Kept in the data folder, so that the command line finds it and restarts do not change it.
+  await prepareDataFolder(config.storage.dataDir);
   const path = join(config.storage.dataDir, DEVELOPMENT_KEY_FILE);
   const developmentKey = await readOrCreateSecret(path, () => createApiKey('dev', ['admin']).key);
-  return { ring: keyRing([entryOf(developmentKey)]), developmentKey };
+  return { ring: keyRing([apiKeyEntry(developmentKey, ['admin'])]), developmentKey };
 }
 
 function keyRing(entries: readonly string[]): ApiKeyRing {
@@ -162,7 +163,10 @@ function keyRing(entries: readonly string[]): ApiKeyRing {
 
 function warnOfDevelopmentSwitches(config: Config, logger: Logger): void {
   if (config.outbound.allowPrivateNetwork) {
-    logger.warn({ event: 'private_network' }, 'ALLOW_PRIVATE_NETWORK IS ON: any address may be dialled. Never in production.');
+    logger.warn(
+      { event: 'private_network' },
+      'ALLOW_PRIVATE_NETWORK IS ON: any address may be dialled. Never in production.',
+    );
   }
   if (!config.http.apiKeys) {
     logger.warn({ event: 'no_api_keys' }, 'no API_KEYS configured: listening on loopback only, with a development key');

@@ -1,6 +1,7 @@
 /**
- * The inner loops of the resampler, where its time goes. However the outputs are grouped, each is summed in the same
- * order, tap by tap, so that it is the same number however the input was cut into pieces.
+ * The inner loops of the resampler, where its time goes. Outputs of one phase share their coefficients, so they are made
+ * four at a time, each coefficient loaded once. However they are grouped, each output is summed in the same order, tap by
+ * tap, so that it is the same number however the input was cut into pieces.
  */
 import type { PolyphaseFilter } from './resampling-filter.js';
 
@@ -11,17 +12,14 @@ import type { PolyphaseFilter } from './resampling-filter.js';
 export function filterInto(filter: PolyphaseFilter, work: Float64Array, phase: number, out: Float32Array): void {
   const { upFactor, downFactor, rows } = filter;
   if (rows !== upFactor) {
-    for (let i = 0; i < out.length; i++) out[i] = interpolatedOutput(filter, work, phase + i * downFactor);
+    for (let at = 0; at < out.length; at++) out[at] = outputBetweenRows(filter, work, phase + at * downFactor);
     return;
   }
   const phases = Math.min(upFactor, out.length);
   for (let first = 0; first < phases; first++) filterPhase(filter, work, phase + first * downFactor, out, first);
 }
 
-/**
- * The outputs of one phase: every upFactor-th from `first` on, which lies at `time` / upFactor; from one to the next go
- * downFactor input samples. They share a row of coefficients, so four at a time load each coefficient once.
- */
+/** The outputs of one phase: every upFactor-th of `out` from `first` on, which lies at `time` / upFactor. */
 function filterPhase(
   filter: PolyphaseFilter,
   work: Float64Array,
@@ -30,37 +28,44 @@ function filterPhase(
   first: number,
 ): void {
   const { taps, upFactor, downFactor, coefficients } = filter;
+  const four = downFactor === 1 ? fourAdjacent : fourApart;
   const row = (time % upFactor) * taps;
   let start = Math.floor(time / upFactor);
   let at = first;
   for (; at + 3 * upFactor < out.length; at += 4 * upFactor, start += 4 * downFactor) {
-    if (downFactor === 1) fourAdjacent(filter, work, start, row, out, at);
-    else fourApart(filter, work, start, row, out, at);
+    four(filter, work, start, row, out, at);
   }
-  for (; at < out.length; at += upFactor, start += downFactor) out[at] = dot(work, start, coefficients, row, taps);
+  for (; at < out.length; at += upFactor, start += downFactor) out[at] = one(work, start, coefficients, row, taps);
 }
 
 function fourApart(
-  { taps, upFactor, downFactor, coefficients }: PolyphaseFilter,
+  filter: PolyphaseFilter,
   work: Float64Array,
   start: number,
   row: number,
   out: Float32Array,
   at: number,
 ): void {
-  const second = start + downFactor;
-  const third = second + downFactor;
-  const fourth = third + downFactor;
+  const { taps, upFactor, downFactor, coefficients: h } = filter;
   let a = 0;
   let b = 0;
   let c = 0;
   let d = 0;
-  for (let tap = 0; tap < taps; tap++) {
-    const coefficient = coefficients[row + tap]!;
-    a += work[start + tap]! * coefficient;
-    b += work[second + tap]! * coefficient;
-    c += work[third + tap]! * coefficient;
-    d += work[fourth + tap]! * coefficient;
+  for (let tap = 0; tap < taps; tap += 2) {
+    const h0 = h[row + tap]!;
+    const h1 = h[row + tap + 1]!;
+    let x = start + tap;
+    a += work[x]! * h0;
+    a += work[x + 1]! * h1;
+    x += downFactor;
+    b += work[x]! * h0;
+    b += work[x + 1]! * h1;
+    x += downFactor;
+    c += work[x]! * h0;
+    c += work[x + 1]! * h1;
+    x += downFactor;
+    d += work[x]! * h0;
+    d += work[x + 1]! * h1;
   }
   out[at] = a;
   out[at + upFactor] = b;
@@ -69,17 +74,18 @@ function fourApart(
 }
 
 /**
- * As `fourApart` for up-sampling by a whole number, where the four inputs of a tap are neighbours: each sample is loaded
- * once and moves through four variables.
+ * As `fourApart`, for up-sampling by a whole number (8 kHz calls to a 16 kHz model): the four inputs of a tap are
+ * neighbours, so a sample too is loaded once, and moves through the four variables.
  */
 function fourAdjacent(
-  { taps, upFactor, coefficients }: PolyphaseFilter,
+  filter: PolyphaseFilter,
   work: Float64Array,
   start: number,
   row: number,
   out: Float32Array,
   at: number,
 ): void {
+  const { taps, upFactor, coefficients: h } = filter;
   let a = 0;
   let b = 0;
   let c = 0;
@@ -89,26 +95,25 @@ function fourAdjacent(
   let x2 = work[start + 2]!;
   for (let tap = 0; tap < taps; tap += 4) {
     const x = start + tap;
-    const h = row + tap;
-    let coefficient = coefficients[h]!;
     const x3 = work[x + 3]!;
+    let coefficient = h[row + tap]!;
     a += x0 * coefficient;
     b += x1 * coefficient;
     c += x2 * coefficient;
     d += x3 * coefficient;
-    coefficient = coefficients[h + 1]!;
+    coefficient = h[row + tap + 1]!;
     x0 = work[x + 4]!;
     a += x1 * coefficient;
     b += x2 * coefficient;
     c += x3 * coefficient;
     d += x0 * coefficient;
-    coefficient = coefficients[h + 2]!;
+    coefficient = h[row + tap + 2]!;
     x1 = work[x + 5]!;
     a += x2 * coefficient;
     b += x3 * coefficient;
     c += x0 * coefficient;
     d += x1 * coefficient;
-    coefficient = coefficients[h + 3]!;
+    coefficient = h[row + tap + 3]!;
     x2 = work[x + 6]!;
     a += x3 * coefficient;
     b += x0 * coefficient;
@@ -121,19 +126,22 @@ function fourAdjacent(
   out[at + 3 * upFactor] = d;
 }
 
-/** An output between two rows: both are applied and the results joined linearly. */
-function interpolatedOutput(filter: PolyphaseFilter, work: Float64Array, time: number): number {
+function one(work: Float64Array, start: number, h: Float64Array, row: number, taps: number): number {
+  let sum = 0;
+  for (let tap = 0; tap < taps; tap += 2) {
+    sum += work[start + tap]! * h[row + tap]!;
+    sum += work[start + tap + 1]! * h[row + tap + 1]!;
+  }
+  return sum;
+}
+
+/** An output at `time` / upFactor whose phase has no row of its own: those before and after are joined linearly. */
+function outputBetweenRows(filter: PolyphaseFilter, work: Float64Array, time: number): number {
   const { taps, upFactor, rows, coefficients } = filter;
   const start = Math.floor(time / upFactor);
   const position = ((time % upFactor) * rows) / upFactor;
   const row = Math.floor(position);
-  const low = dot(work, start, coefficients, row * taps, taps);
-  const high = dot(work, start, coefficients, (row + 1) * taps, taps);
-  return low + (position - row) * (high - low);
-}
-
-function dot(work: Float64Array, start: number, coefficients: Float64Array, row: number, taps: number): number {
-  let sum = 0;
-  for (let tap = 0; tap < taps; tap++) sum += work[start + tap]! * coefficients[row + tap]!;
-  return sum;
+  const before = one(work, start, coefficients, row * taps, taps);
+  const after = one(work, start, coefficients, (row + 1) * taps, taps);
+  return before + (position - row) * (after - before);
 }

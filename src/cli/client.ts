@@ -38,10 +38,15 @@ export class ApiClient {
   /** Posts and follows the server-sent events; resolves with the `result` event, rejects on an `error` event. */
   async follow(
     path: string,
-    request: { readonly body: Json } | { readonly file: string; readonly fields: Readonly<Record<string, string | undefined>> },
+    request:
+      | { readonly body: Json }
+      | { readonly file: string; readonly fields: Readonly<Record<string, string | undefined>> },
     onProgress: (progress: Json) => void,
   ): Promise<Json> {
-    const init = 'body' in request ? jsonRequest(request.body) : { method: 'POST', body: await form(request.file, request.fields) };
+    const init: ClientRequest =
+      'body' in request
+        ? jsonRequest(request.body)
+        : { method: 'POST', body: await form(request.file, request.fields) };
     const response = await this.send(path, { ...init, headers: { ...init.headers, accept: 'text/event-stream' } });
     if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return this.json(response);
     for await (const { event, data } of serverSentEvents(response)) {
@@ -52,7 +57,7 @@ export class ApiClient {
     throw new CommandError('The server ended the stream without a result');
   }
 
-  private async send(path: string, init: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
+  private async send(path: string, init: ClientRequest): Promise<Response> {
     const headers = { ...init.headers, ...(this.apiKey ? { authorization: `Bearer ${this.apiKey}` } : {}) };
     try {
       return await fetch(this.base + path, { ...init, headers, redirect: 'error' });
@@ -70,7 +75,13 @@ export class ApiClient {
   }
 }
 
-function jsonRequest(body: Json): { method: string; body: string; headers: Record<string, string> } {
+interface ClientRequest {
+  readonly method: string;
+  readonly body?: string | FormData;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+function jsonRequest(body: Json): ClientRequest {
   return { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
 }
 
@@ -113,8 +124,14 @@ async function* serverSentEvents(response: Response): AsyncGenerator<{ event: st
     for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
       const lines = buffered.slice(0, end).split('\n');
       buffered = buffered.slice(end + 2);
-      const event = lines.find((line) => line.startsWith('event:'))?.slice(6).trim();
-      const data = lines.find((line) => line.startsWith('data:'))?.slice(5).trim();
+      const event = lines
+        .find((line) => line.startsWith('event:'))
+        ?.slice(6)
+        .trim();
+      const data = lines
+        .find((line) => line.startsWith('data:'))
+        ?.slice(5)
+        .trim();
       if (event && data) yield { event, data: parseObject(data) };
     }
   }

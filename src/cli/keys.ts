@@ -11,11 +11,14 @@ export function registerKeys(program: Command): void {
     .command('create')
     .description('make an API key; only its hash goes into API_KEYS')
     .requiredOption('--id <name>', 'name of the key, for logs and the audit trail (letters, digits, -)')
-    .addOption(new Option('--scope <scopes...>', `what it may do: ${SCOPES.join(', ')}`).default(['enroll', 'verify', 'read']))
+    .addOption(
+      new Option('--scope <scopes...>', `what it may do: ${SCOPES.join(', ')}`).default(['enroll', 'verify', 'read']),
+    )
     .option('--json', 'print as one line of JSON')
     .action((options: { id: string; scope: string[]; json?: boolean }) => {
       const unknown = options.scope.filter((scope) => !SCOPES.includes(scope as Scope));
-      if (unknown.length > 0) throw new CommandError(`Unknown scope ${unknown.join(', ')}; there are ${SCOPES.join(', ')}`);
+      if (unknown.length > 0)
+        throw new CommandError(`Unknown scope ${unknown.join(', ')}; there are ${SCOPES.join(', ')}`);
       const { key, entry } = createApiKey(options.id, options.scope as Scope[]);
       printResult(
         options.json === true,

@@ -16,7 +16,9 @@ import { registerSimulate } from './simulate.js';
 import { registerVerify } from './verify.js';
 
 const program = new Command('voice-auth')
-  .description('Caller authentication for voice agents: enroll a speaker, verify a live call. Voice is one signal, never the only factor.')
+  .description(
+    'Caller authentication for voice agents: enroll a speaker, verify a live call. Voice is one signal, never the only factor.',
+  )
   .version(SERVICE_VERSION)
   .showHelpAfterError('(see --help)');
 
@@ -47,7 +49,8 @@ function describe(error: unknown): string {
   if (error instanceof CommandError || error instanceof ConfigurationError) return error.message;
   if (error instanceof VoiceAuthError) return `${error.code}: ${error.message}`;
   if (!(error instanceof Error)) return String(error);
-  if ('code' in error && error.code === 'EADDRINUSE') return 'The port is in use: set PORT to another one (0 = any free port)';
+  if ('code' in error && error.code === 'EADDRINUSE')
+    return 'The port is in use: set PORT to another one (0 = any free port)';
   const expected = ['ModelPackageError', 'DataFolderError', 'DirectoryLockError', 'StorageError'].includes(error.name);
   return expected ? error.message : (error.stack ?? error.message);
 }

@@ -14,12 +14,13 @@ export function registerModels(program: Command): void {
     .action(async (options: { json?: boolean }) => {
       const { modelsDir, modelId } = loadConfig().embedder;
       const packages = await listModelPackages(modelsDir);
-      printResult(options.json === true, packages, table(['', 'model', 'embedding', 'licence'], packages.map((entry) => [
+      const rows = packages.map((entry) => [
         entry.id === modelId ? '*' : '',
         entry.id,
-        'problem' in entry ? entry.problem : String(entry.embeddingSize),
-        'problem' in entry ? '' : entry.licence,
-      ])));
+        entry.kind === 'listed' ? String(entry.manifest.embeddingSize) : entry.problem,
+        entry.kind === 'listed' ? entry.manifest.licence : '',
+      ]);
+      printResult(options.json === true, packages, table(['', 'model', 'embedding', 'licence'], rows));
     });
   models
     .command('verify')
@@ -28,8 +29,12 @@ export function registerModels(program: Command): void {
     .option('--json', 'print as one line of JSON')
     .action(async (id: string | undefined, options: { json?: boolean }) => {
       const { modelsDir, modelId } = loadConfig().embedder;
-      const result = await verifyModelPackage(modelsDir, id ?? modelId);
-      if (!result.ok) throw new CommandError(result.problem);
-      printResult(options.json === true, result, `${result.id}: ok`);
+      const chosen = id ?? modelId;
+      const checks = await verifyModelPackage(modelsDir, chosen);
+      const rows = checks.map(({ file, problem }) => [file, problem ?? 'ok']);
+      printResult(options.json === true, { id: chosen, checks }, table(['file', chosen], rows));
+      if (checks.some(({ problem }) => problem !== undefined)) {
+        throw new CommandError(`Model package ${chosen} is not usable`);
+      }
     });
 }

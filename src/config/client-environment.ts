@@ -11,7 +11,9 @@ export interface ClientEnvironment {
 export const DEVELOPMENT_KEY_FILE = 'development-api-key';
 
 /** VOICE_AUTH_URL and VOICE_AUTH_API_KEY, else http://127.0.0.1:$PORT and the key in the data folder, when there is one. */
-export function clientEnvironment(source: Readonly<Record<string, string | undefined>> = process.env): ClientEnvironment {
+export function clientEnvironment(
+  source: Readonly<Record<string, string | undefined>> = process.env,
+): ClientEnvironment {
   return {
     url: source.VOICE_AUTH_URL || `http://127.0.0.1:${source.PORT || '8000'}`,
     apiKey: source.VOICE_AUTH_API_KEY || developmentKey(source.DATA_DIR || './data'),
@@ -24,4 +26,12 @@ function developmentKey(dataDir: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The variables that a child process of ours needs whatever it does, and nothing that configures the service. */
+export function inheritedEnvironment(
+  source: Readonly<Record<string, string | undefined>> = process.env,
+): Readonly<Record<string, string>> {
+  const entries = ['PATH', 'HOME', 'TMPDIR'].map((name) => [name, source[name]] as const);
+  return Object.fromEntries(entries.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));
 }

@@ -64,6 +64,8 @@ export interface OutboundConfig {
 
 export interface RecordingsConfig {
   readonly maxDurationMs: number;
+  /** Folders in which an `ffmpeg` is looked for, like `PATH`. */
+  readonly programSearchPath: string;
 }
 
 export interface VapiListenConfig {
@@ -154,7 +156,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       downloadTimeoutMs: env.AUDIO_DOWNLOAD_TIMEOUT * 1000,
       maxDownloadBytes: env.MAX_UPLOAD_BYTES,
     },
-    recordings: { maxDurationMs: env.MAX_RECORDING_SECONDS * 1000 },
+    recordings: { maxDurationMs: env.MAX_RECORDING_SECONDS * 1000, programSearchPath: source.PATH ?? '' },
     vapiListen: {
       sampleRateHz: env.LISTEN_SAMPLE_RATE === 'auto' ? undefined : Number(env.LISTEN_SAMPLE_RATE),
       channels: env.LISTEN_CHANNELS === 'auto' ? undefined : env.LISTEN_CHANNELS === '1' ? 1 : 2,

@@ -57,6 +57,11 @@ export class ChildSlot {
     return this.ready && this.runningId === undefined;
   }
 
+  /** The last child did not get ready. */
+  get hasFailedToStart(): boolean {
+    return this.failedStarts > 0;
+  }
+
   /** Several children in a row did not get ready. Starting goes on all the same. */
   get isFailing(): boolean {
     return !this.ready && this.failedStarts >= FAILING_STARTS;

@@ -34,6 +34,7 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
 const DETECTOR_TENSORS = { input: 'input', state: 'state', rate: 'sr', output: 'output', newState: 'stateN' } as const;
 const UNIT_TOLERANCE = 1e-3;
 
+class UnusableInput extends Error {}
 class UnusableOutput extends Error {}
 
 let models: Models | undefined;
@@ -81,8 +82,7 @@ async function answer(id: number, input: InferenceInput): Promise<void> {
     const output: InferenceOutput = await (input.kind === 'embed' ? embed(models, input) : detect(models, input));
     reply({ kind: 'done', id, output, computeMs: performance.now() - startedMs });
   } catch (error) {
-    const fault: InferenceFault = error instanceof UnusableOutput ? 'unusable_output' : 'runtime';
-    reply({ kind: 'fault', id, fault });
+    reply({ kind: 'fault', id, fault: faultOf(error) });
   }
 }
 
@@ -91,6 +91,7 @@ async function embed(
   input: InferenceWork['embed']['input'],
 ): Promise<InferenceWork['embed']['output']> {
   const { inputTensor, outputTensor, embeddingSize } = loaded.load.speaker;
+  requireNumbers(input.waveform);
   const waveform = new Tensor('float32', input.waveform, [1, input.waveform.length]);
   const outputs = await loaded.speaker.run({ [inputTensor]: waveform });
   const embedding = floats(outputs[outputTensor]);
@@ -111,6 +112,7 @@ async function detect(
   loaded: Models,
   input: InferenceWork['detect']['input'],
 ): Promise<InferenceWork['detect']['output']> {
+  requireNumbers(input.samples);
   const frames = Math.floor((input.samples.length - DETECTOR_CONTEXT_SAMPLES) / DETECTOR_FRAME_SAMPLES);
   const rate = new Tensor('int64', BigInt64Array.of(BigInt(DETECTOR_SAMPLE_RATE_HZ)), []);
   const probabilities = new Float32Array(frames);
@@ -131,6 +133,18 @@ async function detect(
     probabilities[frame] = probability;
   }
   return { probabilities, state: state.slice() };
+}
+
+function faultOf(error: unknown): InferenceFault {
+  if (error instanceof UnusableInput) return 'unusable_input';
+  return error instanceof UnusableOutput ? 'unusable_output' : 'runtime';
+}
+
+/** A network can swallow a NaN and answer as if it had heard silence, so its output alone does not show it. */
+function requireNumbers(samples: Float32Array): void {
+  for (const sample of samples) {
+    if (!Number.isFinite(sample)) throw new UnusableInput('samples that are not numbers');
+  }
 }
 
 function floats(tensor: Tensor | undefined): Float32Array {

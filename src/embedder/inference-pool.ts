@@ -110,12 +110,11 @@ export class InferencePool {
    */
   async start(): Promise<void> {
     for (const slot of this.slots) slot.launch();
-    const failing = () => this.slots.find((slot) => slot.isFailing);
-    await this.watch.until(
-      () => failing() !== undefined || this.stage !== 'open' || this.readyCount() === this.slots.length,
-    );
-    if (this.stage === 'open' && !failing()) return;
-    const reason = failing()?.lastReason ?? 'the service is shutting down';
+    const failed = () => this.slots.find((slot) => slot.hasFailedToStart);
+    const started = () => this.readyCount() === this.slots.length;
+    await this.watch.until(() => started() || failed() !== undefined || this.stage !== 'open');
+    if (this.stage === 'open' && !failed()) return;
+    const reason = failed()?.lastReason ?? 'the service is shutting down';
     await this.drain(0);
     throw unavailable(`The inference processes do not start: ${reason}`);
   }
@@ -327,7 +326,12 @@ function shuttingDown(): VoiceAuthError {
 }
 
 function faultError(fault: InferenceFault): VoiceAuthError {
-  return fault === 'unusable_output'
-    ? new VoiceAuthError('AudioProcessingError', 'The speaker model can make nothing of this audio.')
-    : unavailable('The speaker model failed on this request.');
+  switch (fault) {
+    case 'unusable_input':
+      return new VoiceAuthError('AudioProcessingError', 'The audio has samples that are not numbers.');
+    case 'unusable_output':
+      return new VoiceAuthError('AudioProcessingError', 'The speaker model can make nothing of this audio.');
+    case 'runtime':
+      return unavailable('The speaker model failed on this request.');
+  }
 }

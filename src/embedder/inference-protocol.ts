@@ -53,8 +53,11 @@ export interface RunRequest {
 
 export type ParentMessage = LoadRequest | RunRequest;
 
-/** `unusable_output`: the model ran, but what came out is not a number or not of unit length. No data, no model text. */
-export type InferenceFault = 'unusable_output' | 'runtime';
+/**
+ * `unusable_input`: samples that are not numbers. `unusable_output`: the model ran, but gave something that is not a number
+ * or not of unit length. `runtime`: it did not run. No data and no text of the runtime's.
+ */
+export type InferenceFault = 'unusable_input' | 'unusable_output' | 'runtime';
 
 export type ChildMessage =
   | { readonly kind: 'ready' }

@@ -90,9 +90,16 @@ export function createApiKey(
   const key = `vak_${id}_${randomBytes(SECRET_BYTES).toString('base64url')}`;
   return {
     key,
-    entry: `${id}:${[...unique].join('+')}:${sha256(key).toString('hex')}`,
+    entry: apiKeyEntry(key, [...unique]),
     holder: { id, scopes: unique },
   };
+}
+
+/** The configuration entry of a key that exists already. Throws `ValidationError` when it does not look like one. */
+export function apiKeyEntry(key: string, scopes: readonly Scope[]): string {
+  const id = KEY.exec(key)?.[1];
+  if (id === undefined) throw validationError([{ path: 'key', message: 'is not an API key' }]);
+  return `${id}:${scopes.join('+')}:${sha256(key).toString('hex')}`;
 }
 
 function isScope(text: string): text is Scope {

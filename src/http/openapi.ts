@@ -36,14 +36,19 @@ export function createOpenApiDocument(operations: readonly Operation[]) {
 
 /** Every code the operation can answer with: its own and those implied by access, limits and input. */
 export function errorCodesOf(operation: Operation): ErrorCode[] {
-  const codes = new Set<ErrorCode>(operation.errors);
-  if (operation.access !== 'public')
-    for (const code of ['Unauthorized', 'Forbidden', 'RateLimited'] as const) codes.add(code);
-  if (operation.limits !== 'none') for (const code of ['Busy', 'DatabaseUnavailable'] as const) codes.add(code);
-  if (operation.access !== 'public') codes.add('ValidationError');
-  if (operation.body) for (const code of ['UnsupportedMediaType', 'PayloadTooLarge'] as const) codes.add(code);
-  codes.add('InternalError');
-  return [...codes];
+  const { access, limits, body, errors } = operation;
+  const guarded: readonly ErrorCode[] = ['ValidationError', 'Unauthorized', 'Forbidden', 'RateLimited'];
+  const limited: readonly ErrorCode[] = ['Busy', 'DatabaseUnavailable'];
+  const withBody: readonly ErrorCode[] = ['UnsupportedMediaType', 'PayloadTooLarge'];
+  return [
+    ...new Set<ErrorCode>([
+      ...(access === 'public' ? [] : guarded),
+      ...(limits === 'none' ? [] : limited),
+      ...(body ? withBody : []),
+      ...errors,
+      'InternalError',
+    ]),
+  ];
 }
 
 function pathOf(operation: Operation): RouteConfig {
@@ -91,16 +96,17 @@ function eventStreamOf(progress: z.ZodType, result: z.ZodType | undefined) {
 }
 
 function errorReplies(operation: Operation): RouteConfig['responses'] {
-  const byStatus = Map.groupBy(errorCodesOf(operation), (code) => STATUS_BY_CODE[code]);
+  const byStatus = new Map<number, ErrorCode[]>();
+  for (const code of errorCodesOf(operation)) {
+    const status = STATUS_BY_CODE[code];
+    if (operation.reply.otherStatuses?.[status] === undefined)
+      byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  const content = { 'application/json': { schema: errorReply } };
   return Object.fromEntries(
-    [...byStatus]
-      .filter(([status]) => operation.reply.otherStatuses?.[status] === undefined)
-      .map(([status, codes]) => [
-        status,
-        {
-          description: codes.map((code) => `\`${code}\``).join(', '),
-          content: { 'application/json': { schema: errorReply } },
-        },
-      ]),
+    [...byStatus].map(([status, codes]) => [
+      status,
+      { description: codes.map((code) => `\`${code}\``).join(', '), content },
+    ]),
   );
 }

@@ -90,6 +90,11 @@ export function defineOperation<const O extends Operation>(operation: O): O {
   return operation;
 }
 
+/** A JSON answer, with the literal types of its body. */
+export function answer<const T>(body: T, status = 200): Answer<T> {
+  return { status, body };
+}
+
 /** Ties an operation to its handler; the compiler checks input and reply against the schemas. */
 export function route<O extends Operation>(
   operation: O,

@@ -48,7 +48,11 @@ function decodeWav({ bytes, format, maxDurationMs }: DecodingJob): DecodedRecord
     const durationMs = ((samples + wav.omittedSamples) / wav.sampleRateHz) * 1000;
     if (durationMs > maxDurationMs) throw recordingTooLong(durationMs, maxDurationMs);
     // What ffmpeg has decoded comes here as WAV too, and keeps its own name.
-    return { ...wav, format: format === 'wav' ? `wav/${wav.format}` : format };
+    return {
+      channels: wav.channels,
+      sampleRateHz: wav.sampleRateHz,
+      format: format === 'wav' ? `wav/${wav.format}` : format,
+    };
   } catch (error) {
     if (!(error instanceof WavError)) throw error;
     if (error.kind === 'unsupported') throw new ExternalDecoderNeeded(error.message);

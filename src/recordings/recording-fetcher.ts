@@ -8,12 +8,16 @@ import { VoiceAuthError } from '../domain/errors.js';
 import type { RecordingFetcher } from '../domain/ports/recordings.js';
 import { checkUrl } from '../outbound/address-policy.js';
 import { createGuardedLookup, isHostRefused, type ResolveHost } from '../outbound/guarded-lookup.js';
+import { joinChunks } from './byte-chunks.js';
+import { cancelled } from './cancelled.js';
 
 export interface GuardedFetcherOptions {
   /** Name resolution; default: the configured name servers. */
   readonly resolve?: ResolveHost;
   /** Downloads at once, which bounds memory; more are `Busy`. Default 16. */
   readonly maxActive?: number;
+  /** What sends the requests; default: an agent that dials checked addresses only. */
+  readonly dispatcher?: Dispatcher;
 }
 
 const MAX_REDIRECTS = 3;
@@ -22,34 +26,21 @@ const BUSY_RETRY_SECONDS = 2;
 
 export class GuardedFetcher implements RecordingFetcher {
   readonly #config: OutboundConfig;
-  readonly #agent: Agent;
+  readonly #dispatcher: Dispatcher;
   readonly #maxActive: number;
   #active = 0;
 
   constructor(config: OutboundConfig, options: GuardedFetcherOptions = {}) {
     this.#config = config;
     this.#maxActive = options.maxActive ?? 16;
-    const { allowPrivateNetwork, downloadTimeoutMs } = config;
-    const lookup = createGuardedLookup({
-      allowPrivateNetwork,
-      ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
-    });
-    this.#agent = new Agent({
-      connect: { lookup, timeout: downloadTimeoutMs },
-      connections: this.#maxActive,
-      pipelining: 1,
-      headersTimeout: downloadTimeoutMs,
-      bodyTimeout: downloadTimeoutMs,
-      // A kept connection would outlive the check of the name it was opened for.
-      keepAliveTimeout: 1,
-      keepAliveMaxTimeout: 1,
-    });
+    this.#dispatcher = options.dispatcher ?? guardedAgent(config, options);
   }
 
   /**
    * Downloads a recording. Throws `ValidationError` for a URL that may not be dialled, `AudioDownloadError` for a
    * download that failed or took too long, `PayloadTooLarge` for more bytes than allowed (whatever the server
-   * announced), and `Busy` when too many downloads run. No message contains the URL.
+   * announced), `Busy` when too many downloads run and, when aborted, the abort reason if it is a `VoiceAuthError`, else
+   * `Timeout`. No message contains the URL.
    */
   async fetch(audioUrl: string, options: { readonly signal: AbortSignal }): Promise<Uint8Array> {
     const url = checkUrl(audioUrl, { kind: 'audio', config: this.#config });
@@ -64,7 +55,8 @@ export class GuardedFetcher implements RecordingFetcher {
     try {
       return await this.#follow(url, AbortSignal.any([options.signal, deadline.signal]));
     } catch (error) {
-      throw this.#failure(error, { timedOut: deadline.signal.aborted, cancelled: options.signal.aborted });
+      if (options.signal.aborted) throw cancelled(options.signal);
+      throw this.#failure(error, deadline.signal);
     } finally {
       clearTimeout(timer);
       this.#active -= 1;
@@ -73,7 +65,7 @@ export class GuardedFetcher implements RecordingFetcher {
 
   /** Ends running downloads and closes all connections. */
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await this.#dispatcher.destroy();
   }
 
   async #follow(start: URL, signal: AbortSignal): Promise<Uint8Array> {
@@ -94,7 +86,7 @@ export class GuardedFetcher implements RecordingFetcher {
   }
 
   #request(url: URL, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    return this.#agent.request({
+    return this.#dispatcher.request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method: 'GET',
@@ -137,18 +129,34 @@ export class GuardedFetcher implements RecordingFetcher {
       chunks.push(chunk);
     }
     if (length === 0) throw downloadError('The audio URL answered with an empty file.');
-    return join(chunks, length);
+    return joinChunks(chunks);
   }
 
-  #failure(error: unknown, why: { readonly timedOut: boolean; readonly cancelled: boolean }): VoiceAuthError {
+  #failure(error: unknown, deadline: AbortSignal): VoiceAuthError {
     if (error instanceof VoiceAuthError) return error;
-    if (why.timedOut) {
+    if (deadline.aborted) {
       return downloadError(`The download took longer than ${this.#config.downloadTimeoutMs / 1000} s.`);
     }
-    if (why.cancelled) return downloadError('The download was cancelled.');
     if (isHostRefused(error)) return downloadError('The host of the audio URL has no usable public address.');
     return downloadError('The audio URL could not be downloaded: the connection failed or broke off.');
   }
+}
+
+function guardedAgent(config: OutboundConfig, options: GuardedFetcherOptions): Agent {
+  const { allowPrivateNetwork, downloadTimeoutMs } = config;
+  const lookup = createGuardedLookup({
+    allowPrivateNetwork,
+    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
+  });
+  return new Agent({
+    connect: { lookup, timeout: downloadTimeoutMs },
+    pipelining: 1,
+    headersTimeout: downloadTimeoutMs,
+    bodyTimeout: downloadTimeoutMs,
+    // A kept connection would outlive the check of the name it was opened for.
+    keepAliveTimeout: 1,
+    keepAliveMaxTimeout: 1,
+  });
 }
 
 /** Neither `cause` nor text of the original error: both name hosts and addresses. */
@@ -160,14 +168,4 @@ function tooLarge(maxBytes: number): VoiceAuthError {
   return new VoiceAuthError('PayloadTooLarge', `The recording is larger than ${maxBytes} bytes.`, {
     details: { allowedBytes: maxBytes },
   });
-}
-
-function join(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const joined = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return joined;
 }

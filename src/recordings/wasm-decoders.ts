@@ -68,13 +68,16 @@ async function feed(
   to: { readonly collector: PcmCollector; readonly pieceBytes: number },
 ): Promise<void> {
   await decoder.ready;
-  for (let at = 0; at < bytes.length; at += to.pieceBytes) {
-    const piece = await whole(() => decoder.decode(bytes.subarray(at, at + to.pieceBytes)));
-    if (piece === undefined || !to.collector.add(piece.channelData, piece.sampleRate)) return;
+  try {
+    for (let at = 0; at < bytes.length; at += to.pieceBytes) {
+      const piece = await whole(() => decoder.decode(bytes.subarray(at, at + to.pieceBytes)));
+      if (piece === undefined || !to.collector.add(piece.channelData, piece.sampleRate)) return;
+    }
+    const rest = await whole(() => decoder.flush?.());
+    if (rest !== undefined) to.collector.add(rest.channelData, rest.sampleRate);
+  } finally {
+    await whole(() => decoder.free());
   }
-  const rest = await whole(() => decoder.flush?.() ?? { channelData: [], sampleRate: 0 });
-  if (rest !== undefined) to.collector.add(rest.channelData, rest.sampleRate);
-  await whole(() => decoder.free());
 }
 
 /** The step's result, or undefined when the decoder gave up: it is then in no state to be asked anything more. */

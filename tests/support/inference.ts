@@ -1,5 +1,5 @@
 /** What the tests of the inference children share: signals that are not silence, a pool on the shipped model, and sabotage. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { InferencePool, type InferencePoolOptions } from '../../src/embedder/inference-pool.js';
@@ -84,12 +84,17 @@ export async function eventually(condition: () => boolean, limitMs = 20_000): Pr
   }
 }
 
-/** Whether a process exists (a zombie counts until its parent has taken note). */
-export function isAlive(pid: number): boolean {
+/** Whether a process runs. A zombie does not: it only waits to be noticed by its parent. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch {
     return false;
+  }
+  try {
+    return !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    // No /proc on this system, or gone just now.
+    return !existsSync(`/proc`) || existsSync(`/proc/${pid}`);
   }
 }

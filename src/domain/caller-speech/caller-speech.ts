@@ -181,7 +181,7 @@ export class CallerSpeech {
       this.options.onSpeech?.();
     }
     // With the store full nothing more is needed of what waits.
-    if (this.full) this.pending.clear();
+    if (this.full) this.pending.shift(this.pending.length);
   }
 
   private judge(probability: number, frame: Float32Array): void {

@@ -1,7 +1,9 @@
 /** Enrollment over HTTP: from what was asked to what the use case understands, and back. */
+import type { z } from 'zod';
 import type { EnrollmentResult, EnrollmentSource, EnrollmentUseCase } from '../../domain/enrollment/enrollment.js';
-import { type OperationContext, type Route, route } from '../operation.js';
+import { answer, type OperationContext, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
+import type { enrollReply } from '../schemas/enrollment.js';
 import { roundScore, toSeconds } from '../schemas/numbers.js';
 
 /** Routes of enrollment. */
@@ -15,7 +17,7 @@ export function enrollmentRoutes(operations: Operations, enrollment: EnrollmentU
         source: sourceOf(body),
         ...asker(context),
       });
-      return { status: 200, body: reply(result, context) };
+      return answer(reply(result, context));
     }),
     route(operations.enrollUpload, async ({ body, file, context }) => {
       const result = await enrollment.enroll({
@@ -25,7 +27,7 @@ export function enrollmentRoutes(operations: Operations, enrollment: EnrollmentU
         source: { kind: 'upload', bytes: file, channel: body.channel },
         ...asker(context),
       });
-      return { status: 200, body: reply(result, context) };
+      return answer(reply(result, context));
     }),
   ];
 }
@@ -45,9 +47,9 @@ function asker({ correlationId, actor, signal }: OperationContext) {
   return { correlationId, actor, signal };
 }
 
-function reply(result: EnrollmentResult, context: OperationContext) {
+function reply(result: EnrollmentResult, context: OperationContext): z.input<typeof enrollReply> {
   return {
-    status: 'enrolled' as const,
+    status: 'enrolled',
     score: roundScore(result.score),
     samples: result.samples,
     net_speech_seconds: toSeconds(result.netSpeechMs),

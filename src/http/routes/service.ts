@@ -2,7 +2,7 @@
 import type { ComponentHealth, HealthReporter } from '../../domain/ports/health.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { SERVICE_VERSION } from '../../version.js';
-import { type Operation, type Route, route } from '../operation.js';
+import { answer, type Operation, type Route, route } from '../operation.js';
 import type { metricsOperation, Operations } from '../operations.js';
 
 /** Probes are public, so what they cost is bounded: one look at the components serves all that ask within this time. */
@@ -23,43 +23,39 @@ export function serviceRoutes(
 ): Route[] {
   const components = cachedFor(HEALTH_CACHE_MS, () => deps.health.components());
   return [
-    route(operations.live, async () => ({ status: 200, body: { status: 'ok' } })),
+    route(operations.live, async () => answer({ status: 'ok' })),
     route(operations.ready, async () => {
       const found = await components();
       const draining = deps.isDraining();
       const ready = !draining && found.every(isOk);
-      return {
-        status: ready ? 200 : 503,
-        body: {
+      return answer(
+        {
           status: ready ? 'ready' : 'not_ready',
           draining,
           components: found.map(({ name, ok }) => ({ name, ok })),
         },
-      };
+        ready ? 200 : 503,
+      );
     }),
     route(operations.health, async () => {
       const found = await components();
-      return {
-        status: 200,
-        body: {
-          status: found.every(isOk) ? 'ok' : 'degraded',
-          version: SERVICE_VERSION,
-          draining: deps.isDraining(),
-          components: found.map(({ name, ok, detail }) => ({ name, ok, detail: { ...detail } })),
-        },
-      };
+      return answer({
+        status: found.every(isOk) ? 'ok' : 'degraded',
+        version: SERVICE_VERSION,
+        draining: deps.isDraining(),
+        components: found.map(({ name, ok, detail }) => ({ name, ok, detail: { ...detail } })),
+      });
     }),
     route(operations.metrics, async () => ({
       status: 200,
       body: await deps.metrics.registry.metrics(),
       contentType: deps.metrics.registry.contentType,
     })),
-    route(operations.openApi, async () => ({ status: 200, body: deps.document })),
-    route(operations.docs, async () => ({ status: 200, body: deps.documentationPage })),
-    route(operations.index, async () => ({
-      status: 200,
-      body: { name: 'voice-auth', version: SERVICE_VERSION, links: linksTo(operations) },
-    })),
+    route(operations.openApi, async () => answer(deps.document)),
+    route(operations.docs, async () => answer(deps.documentationPage)),
+    route(operations.index, async () =>
+      answer({ name: 'voice-auth', version: SERVICE_VERSION, links: linksTo(operations) }),
+    ),
   ];
 }
 

@@ -1,7 +1,7 @@
 /** What is known about a user, over HTTP. */
 import type { AttemptSummary } from '../../domain/ports/auth-store.js';
 import type { UsersUseCase } from '../../domain/users/users.js';
-import { type Route, route } from '../operation.js';
+import { answer, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
 import { roundScore, toSeconds } from '../schemas/numbers.js';
 import type { AttemptReply } from '../schemas/users.js';
@@ -11,38 +11,32 @@ export function userRoutes(operations: Operations, users: UsersUseCase): Route[]
   return [
     route(operations.userStatus, async ({ params, context }) => {
       const user = await users.status(params.id);
-      return {
-        status: 200,
-        body: {
-          user_id: user.userId,
-          enrolled: user.enrolled,
-          samples: user.samples,
-          net_speech_seconds: toSeconds(user.netSpeechMs),
-          model: user.modelId ?? null,
-          locked_until: user.lockedUntil?.toISOString() ?? null,
-          failed_attempts: user.failedAttempts,
-          enrolled_at: user.enrolledAt?.toISOString() ?? null,
-          last_attempt: user.lastAttempt ? attempt(user.lastAttempt) : null,
-          correlation_id: context.correlationId,
-        },
-      };
+      return answer({
+        user_id: user.userId,
+        enrolled: user.enrolled,
+        samples: user.samples,
+        net_speech_seconds: toSeconds(user.netSpeechMs),
+        model: user.modelId ?? null,
+        locked_until: user.lockedUntil?.toISOString() ?? null,
+        failed_attempts: user.failedAttempts,
+        enrolled_at: user.enrolledAt?.toISOString() ?? null,
+        last_attempt: user.lastAttempt ? attempt(user.lastAttempt) : null,
+        correlation_id: context.correlationId,
+      });
     }),
     route(operations.authHistory, async ({ params, query, context }) => {
       const page = await users.history(params.id, { limit: query.limit, before: query.before });
-      return {
-        status: 200,
-        body: {
-          user_id: params.id,
-          attempts: page.attempts.map(attempt),
-          next: page.next ?? null,
-          correlation_id: context.correlationId,
-        },
-      };
+      return answer({
+        user_id: params.id,
+        attempts: page.attempts.map(attempt),
+        next: page.next ?? null,
+        correlation_id: context.correlationId,
+      });
     }),
     route(operations.eraseUser, async ({ params, context }) => {
       const { actor, correlationId } = context;
       await users.erase(params.id, { actor, correlationId });
-      return { status: 200, body: { status: 'erased', user_id: params.id, correlation_id: correlationId } };
+      return answer({ status: 'erased', user_id: params.id, correlation_id: correlationId });
     }),
   ];
 }

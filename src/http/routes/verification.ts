@@ -1,13 +1,15 @@
 /** Verification over HTTP: from what was asked to what the use case understands, and back. */
+import type { z } from 'zod';
 import type { Reason } from '../../domain/verification/decision.js';
 import type {
   VerificationResult,
   VerificationSource,
   VerificationUseCase,
 } from '../../domain/verification/verification.js';
-import { type OperationContext, type Route, route } from '../operation.js';
+import { answer, type OperationContext, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
 import { roundScore, toSeconds } from '../schemas/numbers.js';
+import type { verifyReply } from '../schemas/verification.js';
 
 const MESSAGES: Readonly<Record<Reason, string>> = {
   match: 'The voice matches the enrolled speaker.',
@@ -38,7 +40,7 @@ export function verificationRoutes(operations: Operations, verification: Verific
         threshold: body.threshold,
         ...asker(context),
       });
-      return { status: 200, body: reply(result, context) };
+      return answer(reply(result, context));
     }),
     route(operations.verifyUpload, async ({ body, file, context }) => {
       const result = await verification.verify({
@@ -47,7 +49,7 @@ export function verificationRoutes(operations: Operations, verification: Verific
         threshold: body.threshold,
         ...asker(context),
       });
-      return { status: 200, body: reply(result, context) };
+      return answer(reply(result, context));
     }),
   ];
 }
@@ -56,7 +58,7 @@ function asker({ correlationId, callId, signal, onProgress }: OperationContext) 
   return { correlationId, callId, signal, ...(onProgress ? { onProgress } : {}) };
 }
 
-function reply(result: VerificationResult, context: OperationContext) {
+function reply(result: VerificationResult, context: OperationContext): z.input<typeof verifyReply> {
   return {
     success: result.decision === 'accept',
     message: MESSAGES[result.reason],
@@ -68,6 +70,6 @@ function reply(result: VerificationResult, context: OperationContext) {
     net_speech_seconds: toSeconds(result.netSpeechMs),
     attempt_id: result.attemptId,
     correlation_id: context.correlationId,
-    additional_factor_required: true as const,
+    additional_factor_required: true,
   };
 }

@@ -46,7 +46,7 @@ export const consentReference = z
   .meta({ description: 'Where the consent of the person is on file' });
 
 export const channel = z
-  .literal([0, 1], { error: 'must be 0 or 1' })
+  .union([z.literal(0), z.literal(1)], { error: 'must be 0 or 1' })
   .meta({ description: 'Which channel of a stereo recording is the caller' });
 
 /** `channel` as a text field of a form. */

@@ -27,7 +27,8 @@ export function verifyForm(limits: common.ApiLimits) {
       .regex(/^0?\.\d{1,10}$/, { error: thresholdMessage(limits) })
       .transform(Number)
       .pipe(threshold(limits))
-      .optional(),
+      .optional()
+      .meta({ description: 'Stricter than the configured threshold, for this verification only' }),
     channel: common.channelField.optional(),
   });
 }

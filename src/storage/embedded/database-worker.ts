@@ -28,15 +28,13 @@ async function runTransaction(
   });
 }
 
-function sqlFailure(error: unknown): SqlFailure {
+/** Undefined for anything that is not an error of PostgreSQL itself, such as a crash of the WASM machine. */
+function sqlFailure(error: unknown): SqlFailure | undefined {
   const fields = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
   const text = (value: unknown) => (typeof value === 'string' ? value : null);
-  return {
-    code: text(fields.code) ?? 'XX000',
-    message: text(fields.message) ?? 'unknown database error',
-    details: text(fields.detail),
-    hint: text(fields.hint),
-  };
+  const code = text(fields.code);
+  if (!code || !/^[0-9A-Z]{5}$/.test(code)) return undefined;
+  return { code, message: text(fields.message) ?? '', details: text(fields.detail), hint: text(fields.hint) };
 }
 
 function startFailure(error: unknown): string {
@@ -53,7 +51,10 @@ async function serve(database: PGlite, request: WorkerRequest): Promise<void> {
   try {
     reply({ kind: 'result', id: request.id, rows: await runTransaction(database, request.statements) });
   } catch (error) {
-    reply({ kind: 'error', id: request.id, error: sqlFailure(error) });
+    const failure = sqlFailure(error);
+    // Ends the thread: the main thread fails the call and opens the database anew.
+    if (!failure) throw error;
+    reply({ kind: 'error', id: request.id, error: failure });
   }
 }
 

@@ -7,6 +7,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { PGlite } from '@electric-sql/pglite';
 import { applyMigrations, readMigrations, schemaChecksum } from './migrations.js';
 import { readSnapshot, START_PARAMS } from './snapshot.js';
+import { unpackTar } from './unpack-tar.js';
 import type { DatabaseOrigin, DatabaseWorkerData } from './worker-messages.js';
 
 export interface OpenedDatabase {
@@ -33,14 +34,13 @@ export async function openDatabase(options: DatabaseWorkerData): Promise<OpenedD
 async function createDatabase(options: DatabaseWorkerData, schema: string): Promise<DatabaseOrigin> {
   const unfinished = `${options.databaseDir}.new`;
   await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { recursive: true, mode: 0o700 });
   const snapshot = options.snapshotFile ? await readSnapshot(options.snapshotFile, schema) : undefined;
-  const database = await PGlite.create({
-    dataDir: unfinished,
-    startParams: [...START_PARAMS],
-    ...(snapshot ? { loadDataDir: snapshot } : {}),
-  });
-  await database.close();
+  if (snapshot) {
+    unpackTar(snapshot, unfinished);
+  } else {
+    await mkdir(unfinished, { recursive: true, mode: 0o700 });
+    await (await PGlite.create({ dataDir: unfinished, startParams: [...START_PARAMS] })).close();
+  }
   await rename(unfinished, options.databaseDir);
   return snapshot ? 'snapshot' : 'initdb';
 }

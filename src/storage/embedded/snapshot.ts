@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import { gunzipSync } from 'node:zlib';
 import { PGlite } from '@electric-sql/pglite';
 import { z } from 'zod';
 import { applyMigrations, readMigrations, schemaChecksum } from './migrations.js';
@@ -19,7 +20,7 @@ export async function writeSnapshot(snapshotFile: string, migrationsDir: string)
   const database = await PGlite.create({ startParams: [...START_PARAMS] });
   try {
     await applyMigrations(database, migrations);
-    await database.exec('vacuum analyze; checkpoint;');
+    await database.exec('checkpoint');
     const packed = Buffer.from(await (await database.dumpDataDir('gzip')).arrayBuffer());
     const manifest = {
       schema: schemaChecksum(migrations),
@@ -33,14 +34,14 @@ export async function writeSnapshot(snapshotFile: string, migrationsDir: string)
   }
 }
 
-/** The packed database, or undefined when there is none, it is damaged, or it is of other migrations. */
-export async function readSnapshot(snapshotFile: string, schema: string): Promise<Blob | undefined> {
+/** The database as a tar archive; undefined when there is none, it is damaged, or it is of other migrations. */
+export async function readSnapshot(snapshotFile: string, schema: string): Promise<Uint8Array | undefined> {
   try {
     const manifest = manifestSchema.parse(JSON.parse(await readFile(manifestFile(snapshotFile), 'utf8')));
     if (manifest.schema !== schema) return undefined;
     const packed = await readFile(snapshotFile);
     if (createHash('sha256').update(packed).digest('hex') !== manifest.sha256) return undefined;
-    return new Blob([packed], { type: 'application/x-gzip' });
+    return gunzipSync(packed);
   } catch {
     return undefined;
   }

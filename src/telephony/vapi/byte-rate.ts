@@ -50,7 +50,9 @@ export class ByteRateEstimator {
     const slopes = this.#slopes();
     if (slopes.length < MIN_SLOPES) return undefined;
     const needed = slopes.length * MAJORITY;
-    return rates.find((rate) => slopes.filter((slope) => Math.abs(Math.log(slope / rate)) <= TOLERANCE).length >= needed);
+    return rates.find(
+      (rate) => slopes.filter((slope) => Math.abs(Math.log(slope / rate)) <= TOLERANCE).length >= needed,
+    );
   }
 
   /** Median slope in bytes per second; undefined while too little has come. */

@@ -20,10 +20,12 @@ export class DualMonoGuard {
   #energy = 0;
   #cross = 0;
   #energySquares = 0;
-  #identical = false;
+  #identical: boolean;
 
-  constructor(sampleRateHz: number) {
+  /** `identical` is what is known beforehand; sound that shows the opposite changes it. */
+  constructor(sampleRateHz: number, identical = false) {
     this.#blockFrames = Math.round(sampleRateHz / 50);
+    this.#identical = identical;
   }
 
   /** Whether the channels carry the same signal at present. */

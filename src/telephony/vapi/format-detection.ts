@@ -19,8 +19,13 @@ export type Detection =
   | { readonly kind: 'measuring' }
   /** `identical`: two channels that carry the same signal, so neither is the caller's alone. */
   | { readonly kind: 'detected'; readonly format: WireFormat; readonly identical: boolean }
-  /** The nearest single-channel reading of the bytes, to be treated as mixed. */
-  | { readonly kind: 'undecidable'; readonly format: WireFormat; readonly cause: 'rate' | 'layout' };
+  /** The nearest single-channel reading of the bytes, to be treated as mixed. `silent`: every byte was zero. */
+  | {
+      readonly kind: 'undecidable';
+      readonly format: WireFormat;
+      readonly cause: 'rate' | 'layout';
+      readonly silent: boolean;
+    };
 
 /** What is known beforehand; undefined = to be found. */
 export interface FormatHints {
@@ -44,9 +49,10 @@ const MEASURING: Detection = { kind: 'measuring' };
 export class FormatDetector {
   readonly #candidates: readonly WireFormat[];
   readonly #byteRates: readonly number[];
-  readonly #hintedRateHz: number | undefined;
+  readonly #hints: FormatHints;
   readonly #rate = new ByteRateEstimator();
   readonly #evidence = new ChannelLayoutEvidence();
+  #silent = true;
   #firstMs: number | undefined;
   #nextEvaluationMs = 0;
   #detection = MEASURING;
@@ -54,7 +60,7 @@ export class FormatDetector {
   constructor(hints: FormatHints) {
     const rates = hints.sampleRateHz === undefined ? SAMPLE_RATES_HZ : [hints.sampleRateHz];
     const channels = hints.channels === undefined ? ([1, 2] as const) : [hints.channels];
-    this.#hintedRateHz = hints.sampleRateHz;
+    this.#hints = hints;
     this.#candidates = rates.flatMap((sampleRateHz) => channels.map((count) => ({ sampleRateHz, channels: count })));
     this.#byteRates = [...new Set(this.#candidates.map(byteRate))];
   }
@@ -65,6 +71,7 @@ export class FormatDetector {
     this.#firstMs ??= nowMs;
     this.#rate.add(bytes.length, nowMs);
     this.#evidence.add(bytes);
+    this.#silent &&= bytes.every((byte) => byte === 0);
     const elapsedMs = nowMs - this.#firstMs;
     if (elapsedMs < MIN_MEASURE_MS || nowMs < this.#nextEvaluationMs) return MEASURING;
     this.#nextEvaluationMs = nowMs + EVALUATE_EVERY_MS;
@@ -86,7 +93,9 @@ export class FormatDetector {
       (candidate) => byteRate(candidate) === byteRateFound && agrees(layout, candidate.channels),
     );
     const [format, other] = possible;
-    if (format && !other) return { kind: 'detected', format, identical: layout === 'identical' };
+    // Two channels need proof, or an unsteady sender of one mixed channel could pass for them in a silent moment.
+    const proven = layout !== 'unknown' || format?.channels === 1 || this.#hints.channels !== undefined;
+    if (format && !other && proven) return { kind: 'detected', format, identical: layout === 'identical' };
     const audibleMs = (this.#evidence.audibleSamples * 2 * 1_000) / byteRateFound;
     const given = elapsedMs === Number.POSITIVE_INFINITY || audibleMs >= MAX_AUDIBLE_MS;
     return given ? this.#undecidable('layout', byteRateFound) : MEASURING;
@@ -95,7 +104,8 @@ export class FormatDetector {
   #undecidable(cause: 'rate' | 'layout', byteRateFound = this.#rate.median() ?? 32_000): Detection {
     const distance = (rateHz: number) => Math.abs(Math.log((rateHz * 2) / byteRateFound));
     const nearestHz = [...SAMPLE_RATES_HZ].sort((a, b) => distance(a) - distance(b))[0]!;
-    return { kind: 'undecidable', format: { sampleRateHz: this.#hintedRateHz ?? nearestHz, channels: 1 }, cause };
+    const format = { sampleRateHz: this.#hints.sampleRateHz ?? nearestHz, channels: 1 } as const;
+    return { kind: 'undecidable', format, cause, silent: this.#silent };
   }
 }
 

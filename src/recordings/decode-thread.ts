@@ -1,0 +1,81 @@
+/** One decoder thread as seen from the server: started when needed, given one recording at a time, replaced when it fails. */
+import { Worker } from 'node:worker_threads';
+import type { DecodingJob } from './decode-recording.js';
+import type { DecodeReply } from './decode-worker.js';
+
+/** What became of a recording: the thread's answer, or why there is none. */
+export type ThreadOutcome = DecodeReply | { readonly kind: 'timed_out' } | { readonly kind: 'crashed' };
+
+/** A job whose bytes have a buffer of their own, which is handed over to the thread. */
+export interface ThreadJob extends DecodingJob {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** JavaScript heap of a thread. Decoded samples lie outside it; they are limited by the duration allowed. */
+const HEAP_LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32 };
+
+export class DecodeThread {
+  readonly #module: URL;
+  #worker: Worker | undefined;
+  #settle: ((outcome: ThreadOutcome) => void) | undefined;
+
+  /** `module` is the compiled `decode-worker.js`. */
+  constructor(module: URL) {
+    this.#module = module;
+  }
+
+  /**
+   * Decodes one recording. One call at a time. Never rejects: after `timeoutMs`, or when the thread dies, the outcome says
+   * so and the next call gets a fresh thread.
+   */
+  run(job: ThreadJob, timeoutMs: number): Promise<ThreadOutcome> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#settle?.({ kind: 'timed_out' });
+        void this.close();
+      }, timeoutMs);
+      this.#settle = (outcome) => {
+        clearTimeout(timer);
+        this.#settle = undefined;
+        resolve(outcome);
+      };
+      this.#worker ??= this.#start();
+      this.#worker.postMessage(job, [job.bytes.buffer]);
+    });
+  }
+
+  /** Ends the thread, whatever it is doing. */
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    this.#settle?.({ kind: 'crashed' });
+    await worker?.terminate();
+  }
+
+  #start(): Worker {
+    // No environment (it holds the service's secrets), no inherited flags, and no way to write to our output.
+    const worker = new Worker(this.#module, {
+      name: 'decode',
+      env: {},
+      execArgv: [],
+      stdout: true,
+      stderr: true,
+      resourceLimits: HEAP_LIMITS,
+    });
+    worker.stdout.resume();
+    worker.stderr.resume();
+    worker.on('message', (reply: DecodeReply) => {
+      if (this.#worker === worker) this.#settle?.(reply);
+    });
+    const lost = (): void => {
+      if (this.#worker !== worker) return;
+      this.#worker = undefined;
+      this.#settle?.({ kind: 'crashed' });
+    };
+    worker.on('error', lost);
+    worker.on('exit', lost);
+    // An idle thread must not keep a finished program alive.
+    worker.unref();
+    return worker;
+  }
+}

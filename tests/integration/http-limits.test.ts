@@ -1,0 +1,159 @@
+/** Rate limits: shared by address and user, and against guessing keys. */
+import request from 'supertest';
+import { describe, expect, it } from 'vitest';
+import { errorReply } from '../../src/http/schemas/common.js';
+import { ACCEPTED, bearer, LISTEN_URL, type TestApp, testApp, USER } from '../support/http-app.js';
+
+const OTHER = '00000000-0000-4000-8000-000000000002';
+
+function verify(t: TestApp, userId = USER, address = '198.51.100.1') {
+  return request(t.app)
+    .post('/api/v1/verify-password')
+    .set({ Authorization: bearer('verify'), 'X-Forwarded-For': address })
+    .send({ userId, listenUrl: LISTEN_URL });
+}
+
+function status(t: TestApp, authorization = bearer('read'), address = '198.51.100.1') {
+  return request(t.app)
+    .get(`/api/v1/users/${USER}/status`)
+    .set({ Authorization: authorization, 'X-Forwarded-For': address });
+}
+
+describe('the limit per address', () => {
+  it('counts all operations together, announces itself and says when to come back', async () => {
+    const t = testApp({ rateLimitPerMinute: 3 });
+    const first = await verify(t);
+    expect(first.headers).toMatchObject({ 'ratelimit-limit': '3', 'ratelimit-remaining': '2' });
+    await status(t);
+    await verify(t);
+    const refused = await status(t);
+    expect(refused.status).toBe(429);
+    expect(errorReply.parse(refused.body).error).toBe('RateLimited');
+    expect(refused.headers['ratelimit-remaining']).toBe('0');
+    const seconds = Number(refused.headers['retry-after']);
+    expect(seconds >= 1 && seconds <= 60).toBe(true);
+    expect(t.verifications).toHaveLength(2);
+    expect(await t.metrics.registry.metrics()).toContain('voice_auth_rate_limited_total{limit="address"} 1');
+  });
+
+  it('is shared by replicas', async () => {
+    const a = testApp({ rateLimitPerMinute: 2 });
+    const b = testApp({ rateLimitPerMinute: 2 });
+    b.rateLimits.hit = (key, windowMs) => a.rateLimits.hit(key, windowMs);
+    expect((await status(a)).status).toBe(200);
+    expect((await status(b)).status).toBe(200);
+    expect((await status(a)).status).toBe(429);
+    expect((await status(b)).status).toBe(429);
+  });
+
+  it('believes as many proxies as configured and no more', async () => {
+    const direct = testApp({ rateLimitPerMinute: 1 });
+    await status(direct, bearer('read'), '198.51.100.1');
+    expect((await status(direct, bearer('read'), '198.51.100.2')).status).toBe(429);
+    const behindOne = testApp({ rateLimitPerMinute: 1, trustProxy: 1 });
+    await status(behindOne, bearer('read'), '198.51.100.1');
+    expect((await status(behindOne, bearer('read'), '198.51.100.2')).status).toBe(200);
+    // Only the last hop was written by our proxy; what stands before it is the client's claim.
+    expect((await status(behindOne, bearer('read'), '203.0.113.9, 198.51.100.1')).status).toBe(429);
+  });
+
+  it('takes an IPv6 network for one client', async () => {
+    const t = testApp({ rateLimitPerMinute: 1, trustProxy: 1 });
+    await status(t, bearer('read'), '2001:db8:1:100::1');
+    expect((await status(t, bearer('read'), '2001:db8:1:1ff::2')).status).toBe(429);
+    expect((await status(t, bearer('read'), '2001:db8:1:200::2')).status).toBe(200);
+  });
+
+  it('leaves health, metrics and documents alone', async () => {
+    const t = testApp({ rateLimitPerMinute: 1 });
+    for (const path of ['/healthz', '/readyz', '/metrics', '/openapi.json', '/api/v1/health']) {
+      for (let i = 0; i < 3; i++) {
+        expect((await request(t.app).get(path).set('Authorization', bearer('read'))).status).toBe(200);
+      }
+    }
+    expect(t.rateLimits.hits.size).toBe(0);
+  });
+
+  it('keeps no address or user id in the store', async () => {
+    const t = testApp({ rateLimitPerMinute: 5, userRateLimitPerMinute: 5, trustProxy: 1 });
+    await verify(t);
+    const keys = [...t.rateLimits.hits.keys()].join(' ');
+    expect(keys).toMatch(/^address:\S{43} user:\S{43}$/);
+    expect(keys).not.toMatch(/198\.51/);
+    expect(keys).not.toContain(USER);
+  });
+
+  it('is off at 0', async () => {
+    const t = testApp();
+    expect((await verify(t)).headers).not.toHaveProperty('ratelimit-limit');
+    expect(t.rateLimits.hits.size).toBe(0);
+  });
+});
+
+describe('the limit per user', () => {
+  it('holds for one user from any address, in any spelling, by any kind of verification', async () => {
+    const t = testApp({ userRateLimitPerMinute: 3, trustProxy: 1 });
+    expect((await verify(t, USER, '198.51.100.1')).status).toBe(200);
+    expect((await verify(t, USER.toUpperCase(), '198.51.100.2')).status).toBe(200);
+    const upload = () =>
+      request(t.app)
+        .post('/api/v1/verify')
+        .set({ Authorization: bearer('verify'), 'X-Forwarded-For': '198.51.100.3' })
+        .field('user_id', USER)
+        .attach('audio', Buffer.alloc(10), 'a');
+    expect((await upload()).status).toBe(200);
+    const refused = await verify(t, USER, '198.51.100.4');
+    expect([refused.status, refused.body.error]).toEqual([429, 'RateLimited']);
+    expect(refused.headers).toHaveProperty('retry-after');
+    expect((await upload()).status).toBe(429);
+    expect((await verify(t, OTHER)).status).toBe(200);
+    expect(t.verifications).toHaveLength(4);
+  });
+
+  it('does not count requests that name nobody', async () => {
+    const t = testApp({ userRateLimitPerMinute: 1 });
+    for (let i = 0; i < 3; i++) expect((await verify(t, 'nobody')).status).toBe(400);
+    expect((await verify(t)).status).toBe(200);
+  });
+});
+
+describe('when the database cannot count', () => {
+  it('writes are refused and reads go on', async () => {
+    const t = testApp({ rateLimitPerMinute: 5 });
+    t.rateLimits.failing = true;
+    const refused = await verify(t);
+    expect([refused.status, refused.body.error]).toEqual([503, 'DatabaseUnavailable']);
+    expect((await status(t)).status).toBe(200);
+    const erasure = await request(t.app).delete(`/api/v1/users/${USER}`).set('Authorization', bearer('admin'));
+    expect(erasure.status).toBe(503);
+    t.rateLimits.hit = async () => {
+      throw new Error('anything');
+    };
+    expect((await verify(t)).body.error).toBe('DatabaseUnavailable');
+    expect(t.verifications).toHaveLength(0);
+  });
+
+  it('nobody is verified without the limit per user either', async () => {
+    const t = testApp({ userRateLimitPerMinute: 5 });
+    t.rateLimits.failing = true;
+    expect((await verify(t)).status).toBe(503);
+    expect(t.verifications).toHaveLength(0);
+  });
+});
+
+describe('guessing keys', () => {
+  it('is slowed down per address without touching the database, and good keys still pass', async () => {
+    const t = testApp({ rateLimitPerMinute: 10, trustProxy: 1 });
+    const guess = (address: string) => status(t, 'Bearer guess', address);
+    expect((await guess('198.51.100.1')).status).toBe(401);
+    expect((await guess('198.51.100.1')).status).toBe(401);
+    const refused = await guess('198.51.100.1');
+    expect([refused.status, refused.body.error]).toEqual([429, 'RateLimited']);
+    expect(refused.headers).toHaveProperty('retry-after');
+    expect((await guess('198.51.100.2')).status).toBe(401);
+    expect(t.rateLimits.hits.size).toBe(0);
+    expect((await status(t)).status).toBe(200);
+    t.behave.verify = async () => ACCEPTED;
+    expect((await verify(t)).status).toBe(200);
+  });
+});

@@ -1,0 +1,162 @@
+/** The HTTP app over use cases that a test scripts: everything in front of the domain is real. */
+import { PassThrough } from 'node:stream';
+import type { Express } from 'express';
+import type { HttpConfig } from '../../src/config/config.js';
+import type { EnrollmentRequest, EnrollmentResult } from '../../src/domain/enrollment/enrollment.js';
+import { VoiceAuthError } from '../../src/domain/errors.js';
+import type { AttemptSummary, UserStatus } from '../../src/domain/ports/auth-store.js';
+import type { ComponentHealth } from '../../src/domain/ports/health.js';
+import type { UsersUseCase } from '../../src/domain/users/users.js';
+import type { VerificationRequest, VerificationResult } from '../../src/domain/verification/verification.js';
+import { type ApiKeyRing, createApiKey, parseApiKeyRing, type Scope } from '../../src/http/api-keys.js';
+import { createApp } from '../../src/http/app.js';
+import { createLogger } from '../../src/observability/logger.js';
+import { Metrics } from '../../src/observability/metrics.js';
+import { MemoryRateLimits } from './memory-rate-limits.js';
+
+export const USER = '3f1c7a52-8c1e-4a57-9d0e-2b7a4c6d8e90';
+export const AUDIO_URL = 'https://recordings.example/secret-path/voice.wav';
+export const LISTEN_URL = 'wss://calls.example/secret-call/listen';
+export const PHONE = '+14155550123';
+
+const made = (['enroll', 'verify', 'read', 'admin'] as const).map((scope) => ({
+  scope,
+  ...createApiKey(scope, [scope]),
+}));
+export const KEYS = Object.fromEntries(made.map(({ scope, key }) => [scope, key])) as Record<Scope, string>;
+
+export const ENROLLED: EnrollmentResult = { score: 0.91234567, samples: 2, netSpeechMs: 7204, modelId: 'toy-2' };
+export const ACCEPTED: VerificationResult = {
+  attemptId: 'a2b7c1d0-0000-4000-8000-000000000001',
+  decision: 'accept',
+  reason: 'match',
+  score: 0.93,
+  threshold: 0.82,
+  netSpeechMs: 3210,
+  looks: 2,
+};
+export const ATTEMPT: AttemptSummary = {
+  id: ACCEPTED.attemptId,
+  decision: 'reject',
+  reason: 'no_match',
+  score: 0.2,
+  threshold: 0.82,
+  modelId: 'toy-2',
+  netSpeechMs: 4000,
+  looks: 3,
+  latencyMs: 5120,
+  source: 'vapi_listen',
+  callId: undefined,
+  correlationId: 'corr-0001',
+  createdAt: new Date('2025-01-02T03:04:05.678Z'),
+};
+export const STATUS: UserStatus = {
+  userId: USER,
+  enrolled: true,
+  samples: 2,
+  netSpeechMs: 14_000,
+  modelId: 'toy-2',
+  lockedUntil: new Date('2025-01-02T04:00:00.000Z'),
+  failedAttempts: 1,
+  enrolledAt: new Date('2025-01-01T00:00:00.000Z'),
+  lastAttempt: ATTEMPT,
+};
+
+export interface TestApp {
+  readonly app: Express;
+  readonly metrics: Metrics;
+  readonly rateLimits: MemoryRateLimits;
+  readonly enrollments: EnrollmentRequest[];
+  readonly verifications: VerificationRequest[];
+  /** Replaceable behaviour of the use cases. */
+  readonly behave: {
+    enroll: (request: EnrollmentRequest) => Promise<EnrollmentResult>;
+    verify: (request: VerificationRequest) => Promise<VerificationResult>;
+    users: UsersUseCase;
+    components: readonly ComponentHealth[];
+    draining: boolean;
+  };
+  /** Everything logged so far, one JSON object per line. */
+  logText(): string;
+}
+
+/** Builds the app; `config` overrides single settings. Rate limits are off unless asked for. */
+export function testApp(config: Partial<HttpConfig> = {}): TestApp {
+  const log = new PassThrough();
+  const lines: string[] = [];
+  log.on('data', (chunk: Buffer) => lines.push(chunk.toString()));
+  const metrics = new Metrics();
+  const rateLimits = new MemoryRateLimits();
+  const enrollments: EnrollmentRequest[] = [];
+  const verifications: VerificationRequest[] = [];
+  const behave: TestApp['behave'] = {
+    enroll: async () => ENROLLED,
+    verify: async () => ACCEPTED,
+    users: {
+      status: async () => STATUS,
+      history: async () => ({ attempts: [ATTEMPT], next: undefined }),
+      erase: async () => undefined,
+    },
+    components: [{ name: 'database', ok: true, detail: { backend: 'memory' } }],
+    draining: false,
+  };
+  const app = createApp({
+    config: {
+      production: false,
+      host: '127.0.0.1',
+      port: 0,
+      apiKeys: undefined,
+      metricsPublic: true,
+      corsOrigins: [],
+      trustProxy: 0,
+      rateLimitPerMinute: 0,
+      userRateLimitPerMinute: 0,
+      maxUploadBytes: 20_000,
+      ...config,
+    },
+    keys: keyRing(),
+    metrics,
+    logger: createLogger('debug', log),
+    rateLimits,
+    enrollment: {
+      enroll: (request) => {
+        enrollments.push(request);
+        return behave.enroll(request);
+      },
+    },
+    verification: {
+      verify: (request) => {
+        verifications.push(request);
+        return behave.verify(request);
+      },
+    },
+    users: {
+      status: (id) => behave.users.status(id),
+      history: (id, page) => behave.users.history(id, page),
+      erase: (id, by) => behave.users.erase(id, by),
+    },
+    health: { components: async () => behave.components },
+    isDraining: () => behave.draining,
+    configuredThreshold: 0.82,
+    maxListenSeconds: 65,
+  });
+  return { app, metrics, rateLimits, enrollments, verifications, behave, logText: () => lines.join('') };
+}
+
+/** `Authorization` header value of the test key with this scope. */
+export function bearer(scope: Scope): string {
+  return `Bearer ${KEYS[scope]}`;
+}
+
+/** A use case that fails with one of our errors. */
+export function failing(...args: ConstructorParameters<typeof VoiceAuthError>): () => Promise<never> {
+  return async () => {
+    throw new VoiceAuthError(...args);
+  };
+}
+
+function keyRing(): ApiKeyRing {
+  const result = parseApiKeyRing(made.map(({ entry }) => entry));
+  if (result.kind !== 'ring') throw new Error(result.problems.join());
+  return result.ring;
+}
