@@ -14,10 +14,11 @@ export interface EnergyGateOptions {
 /** Nothing quieter is speech, whatever the noise: telephone speech lies 20 to 40 dB above. */
 const ABSOLUTE_FLOOR_DB = -60;
 /**
- * How far above the noise floor the gate opens. At 10 dB SNR all but the faintest speech frames are above; the floor is a
- * minimum, and steady noise stays within 3 dB of its own minimum.
+ * How far above the noise floor the gate opens. The floor is a minimum, and steady noise stays about this close to its own
+ * minimum. On telephone calls with white noise added at 10 dB SNR, 0.1 to 0.2 % of the frames that the detector takes
+ * for speech without the noise are lost, all at faint beginnings; with other noises fewer.
  */
-const MARGIN_DB = 3;
+const MARGIN_DB = 2.5;
 /** Stays open this long after the last loud frame: word ends fade below the noise, and pauses inside words are short. */
 const HANGOVER_MS = 300;
 /**

@@ -1,10 +1,16 @@
 /** One decoder thread as seen from the server: started when needed, given one recording at a time, replaced when it fails. */
 import { Worker } from 'node:worker_threads';
 import type { DecodingJob } from './decode-recording.js';
-import type { DecodeReply } from './decode-worker.js';
+import type { DecodeReply, WorkerMessage } from './decode-worker.js';
 
 /** What became of a recording: the thread's answer, or why there is none. */
-export type ThreadOutcome = DecodeReply | { readonly kind: 'timed_out' } | { readonly kind: 'crashed' };
+export type ThreadOutcome =
+  | DecodeReply
+  | { readonly kind: 'timed_out' }
+  /** The recording killed the thread. */
+  | { readonly kind: 'crashed' }
+  /** The thread could not start or was closed, which is not the recording's fault. */
+  | { readonly kind: 'unavailable' };
 
 /** A job whose bytes have a buffer of their own, which is handed over to the thread. */
 export interface ThreadJob extends DecodingJob {
@@ -48,7 +54,7 @@ export class DecodeThread {
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
-    this.#settle?.({ kind: 'crashed' });
+    this.#settle?.({ kind: 'unavailable' });
     await worker?.terminate();
   }
 
@@ -64,13 +70,16 @@ export class DecodeThread {
     });
     worker.stdout.resume();
     worker.stderr.resume();
-    worker.on('message', (reply: DecodeReply) => {
-      if (this.#worker === worker) this.#settle?.(reply);
+    let ready = false;
+    worker.on('message', (message: WorkerMessage) => {
+      if (this.#worker !== worker) return;
+      if (message.kind === 'ready') ready = true;
+      else this.#settle?.(message);
     });
     const lost = (): void => {
       if (this.#worker !== worker) return;
       this.#worker = undefined;
-      this.#settle?.({ kind: 'crashed' });
+      this.#settle?.({ kind: ready ? 'crashed' : 'unavailable' });
     };
     worker.on('error', lost);
     worker.on('exit', lost);

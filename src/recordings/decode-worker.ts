@@ -8,6 +8,9 @@ import type { DecodedRecording } from '../domain/ports/recordings.js';
 import { type DecodingJob, decodeRecording } from './decode-recording.js';
 import { ExternalDecoderNeeded } from './decoding-errors.js';
 
+/** What the thread says: once `ready`, then one reply per job. */
+export type WorkerMessage = { readonly kind: 'ready' } | DecodeReply;
+
 export type DecodeReply =
   | { readonly kind: 'decoded'; readonly recording: DecodedRecording }
   | { readonly kind: 'external'; readonly message: string }
@@ -27,6 +30,7 @@ port.on('message', (job: DecodingJob) => {
     port.postMessage(reply, [...buffers]);
   });
 });
+port.postMessage({ kind: 'ready' } satisfies WorkerMessage);
 
 async function answer(job: DecodingJob): Promise<DecodeReply> {
   try {

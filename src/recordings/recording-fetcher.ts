@@ -16,7 +16,7 @@ export interface GuardedFetcherOptions {
   readonly resolve?: ResolveHost;
   /** Downloads at once, which bounds memory; more are `Busy`. Default 16. */
   readonly maxActive?: number;
-  /** What sends the requests; default: an agent that dials checked addresses only. */
+  /** What sends the requests, the caller's to close; default: an agent of our own that dials checked addresses only. */
   readonly dispatcher?: Dispatcher;
 }
 
@@ -27,6 +27,7 @@ const BUSY_RETRY_SECONDS = 2;
 export class GuardedFetcher implements RecordingFetcher {
   readonly #config: OutboundConfig;
   readonly #dispatcher: Dispatcher;
+  readonly #ownsDispatcher: boolean;
   readonly #maxActive: number;
   #active = 0;
 
@@ -34,6 +35,7 @@ export class GuardedFetcher implements RecordingFetcher {
     this.#config = config;
     this.#maxActive = options.maxActive ?? 16;
     this.#dispatcher = options.dispatcher ?? guardedAgent(config, options);
+    this.#ownsDispatcher = options.dispatcher === undefined;
   }
 
   /**
@@ -65,7 +67,7 @@ export class GuardedFetcher implements RecordingFetcher {
 
   /** Ends running downloads and closes all connections. */
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    if (this.#ownsDispatcher) await this.#dispatcher.destroy();
   }
 
   async #follow(start: URL, signal: AbortSignal): Promise<Uint8Array> {

@@ -130,6 +130,8 @@ function recordingOf(outcome: ThreadOutcome, format: string): DecodedRecording {
       throw tookTooLong(format);
     case 'crashed':
       throw new VoiceAuthError('AudioProcessingError', `The recording (${format}) could not be decoded.`);
+    case 'unavailable':
+      throw new VoiceAuthError('InternalError', 'The decoder of recordings is not available.');
   }
 }
 

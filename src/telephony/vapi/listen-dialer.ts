@@ -53,6 +53,8 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /** Silence on the connection after which the operating system asks whether the peer is still there. */
 const KEEP_ALIVE_MS = 15_000;
 
+const NO_ANSWER = 'no answer';
+
 const FINAL_MESSAGES: Readonly<Record<FinalReason, string>> = {
   unauthorized: 'The listen socket refused our authentication',
   redirect: 'The listen socket answered with a redirect, which is not followed',
@@ -64,7 +66,7 @@ const FINAL_MESSAGES: Readonly<Record<FinalReason, string>> = {
 export async function dialListenSocket(url: URL, options: DialOptions): Promise<DialOutcome> {
   const { signal, timeoutMs } = options;
   const deadline = performance.now() + timeoutMs;
-  let answer = 'no answer';
+  let answer = NO_ANSWER;
   for (let attempts = 1; ; attempts++) {
     const remainingMs = deadline - performance.now();
     if (signal.aborted) return failure('aborted', attempts - 1, 'Connecting to the listen socket was stopped');
@@ -75,9 +77,10 @@ export async function dialListenSocket(url: URL, options: DialOptions): Promise<
     const attempt = await dialOnce(url, options, Math.min(remainingMs, MAX_HANDSHAKE_MS)).catch(networkAnswer);
     if (attempt.kind === 'open') return { kind: 'open', attempts };
     if (attempt.kind === 'final') return failure(attempt.reason, attempts, FINAL_MESSAGES[attempt.reason]);
-    answer = attempt.answer;
+    // The last attempt may have had no time left to be answered; what the peer said before that says more.
+    if (attempt.answer !== NO_ANSWER) answer = attempt.answer;
     if (signal.aborted) continue;
-    options.onRetry?.(answer);
+    options.onRetry?.(attempt.answer);
     // Never longer than the time that is left, so that the deadline is kept.
     await pause(Math.min(backoffMs(attempts), deadline - performance.now()), signal);
   }
@@ -117,7 +120,7 @@ function dialOnce(url: URL, options: DialOptions, timeoutMs: number): Promise<At
     };
     const socket = new WebSocket(url, socketOptions);
     // A timer of our own: the handshake time-out of ws starts anew with every byte that trickles in.
-    const timer = setTimeout(() => settle({ kind: 'again', answer: 'no answer' }), timeoutMs);
+    const timer = setTimeout(() => settle({ kind: 'again', answer: NO_ANSWER }), timeoutMs);
     const onAbort = () => settle({ kind: 'again', answer: 'stopped' });
     let settled = false;
     const settle = (attempt: Attempt) => {

@@ -1,0 +1,429 @@
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { Writable } from 'node:stream';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { PcmFrame, Track } from '../../src/audio/pcm-frame.js';
+import type { OutboundConfig, VapiListenConfig } from '../../src/config/config.js';
+import type { CallEnd, CallSink } from '../../src/domain/ports/call-source.js';
+import { createLogger } from '../../src/observability/logger.js';
+import { Metrics } from '../../src/observability/metrics.js';
+import { createGuardedLookup } from '../../src/outbound/guarded-lookup.js';
+import {
+  type CallScript,
+  type ListenSimulator,
+  startListenSimulator,
+} from '../../src/telephony/simulator/listen-server.js';
+import { VARIANTS, type VariantName, type WireVariant, wireVariant } from '../../src/telephony/simulator/variants.js';
+import { wireAudio } from '../../src/telephony/simulator/wire-audio.js';
+import { VapiListenSource } from '../../src/telephony/vapi/listen-source.js';
+import { createCallSources } from '../../src/telephony/vapi/vapi-call-sources.js';
+import { speechLike } from '../unit/telephony/speech-like.js';
+
+const CALL = { caller: speechLike(3, 16_000, 3), agent: speechLike(3, 16_000, 8), sampleRateHz: 16_000 };
+const SECRET_ID = 'call-0d9f8a7b6c';
+const OUTBOUND: OutboundConfig = {
+  listenHosts: ['*.vapi.ai'],
+  audioHosts: [],
+  allowPrivateNetwork: true,
+  downloadTimeoutMs: 1_000,
+  maxDownloadBytes: 1_000,
+};
+const AUTO: VapiListenConfig = {
+  sampleRateHz: undefined,
+  channels: undefined,
+  callerChannel: 0,
+  monoIsCaller: false,
+  bearerToken: undefined,
+};
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A sink that copies, counts what must not happen, and lets tests wait for events. */
+class Listener implements CallSink {
+  readonly samples: number[] = [];
+  readonly tracks = new Set<Track>();
+  readonly rates = new Set<number>();
+  ends: CallEnd[] = [];
+  afterEnd = 0;
+  frames = 0;
+  readonly ended: Promise<CallEnd>;
+  onEachFrame: (() => void) | undefined;
+  #end: (end: CallEnd) => void = () => undefined;
+
+  constructor() {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  onFrame(frame: PcmFrame): void {
+    if (this.ends.length > 0) this.afterEnd++;
+    this.frames++;
+    this.tracks.add(frame.track);
+    this.rates.add(frame.sampleRateHz);
+    for (const sample of frame.samples) this.samples.push(sample);
+    this.onEachFrame?.();
+  }
+
+  onEnd(end: CallEnd): void {
+    this.ends.push(end);
+    this.#end(end);
+  }
+}
+
+function setup(config: Partial<VapiListenConfig> = {}, outbound: Partial<OutboundConfig> = {}) {
+  const metrics = new Metrics();
+  const lines: string[] = [];
+  const logger = createLogger(
+    'trace',
+    new Writable({
+      write: (line, _encoding, done) => {
+        lines.push(String(line));
+        done();
+      },
+    }),
+  );
+  const sources = createCallSources({
+    vapi: { ...AUTO, ...config },
+    outbound: { ...OUTBOUND, ...outbound },
+    metrics,
+    logger,
+  });
+  const outcomes = async () =>
+    Object.fromEntries(
+      (await metrics.listenConnections.get()).values.map(({ labels, value }) => [labels.outcome, value]),
+    );
+  return { sources, metrics, lines, logger, outcomes };
+}
+
+async function simulate(script: CallScript): Promise<ListenSimulator> {
+  const simulator = await startListenSimulator({ call: (id) => (id === SECRET_ID ? script : undefined) });
+  cleanups.push(() => simulator.close());
+  return simulator;
+}
+
+function open(listener: Listener, source: { open: VapiListenSource['open'] }, connectTimeoutMs = 10_000) {
+  const stop = new AbortController();
+  cleanups.push(() => stop.abort());
+  return { stop, opened: source.open(listener, { signal: stop.signal, connectTimeoutMs }) };
+}
+
+/** The samples a listener of this variant must hear of the caller (or of the mix). */
+function wireSamples(variant: WireVariant): number[] {
+  const values = new Int16Array(wireAudio(CALL, variant).bytes.buffer);
+  const stereo = variant.layout === 'stereo';
+  return Array.from({ length: values.length / (stereo ? 2 : 1) }, (_, i) =>
+    stereo ? values[2 * i + variant.callerChannel]! / 32_768 : values[i]! / 32_768,
+  );
+}
+
+function expectSame(actual: readonly number[], expected: readonly number[]): void {
+  expect(actual.length).toBe(expected.length);
+  expect(actual.findIndex((sample, i) => sample !== expected[i])).toBe(-1);
+}
+
+/** A WebSocket server that does as it is told, for what no simulator variant does. */
+async function misbehave(onListener: (socket: WebSocket) => void): Promise<string> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  await new Promise((resolve) => server.once('listening', resolve));
+  server.on('connection', onListener);
+  cleanups.push(() => {
+    for (const client of server.clients) client.terminate();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}/${SECRET_ID}/listen`;
+}
+
+async function httpServer(status: number, headers: Record<string, string> = {}) {
+  let requests = 0;
+  const server: Server = createServer((_request, response) => {
+    requests++;
+    response.writeHead(status, headers).end('no');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => new Promise((resolve) => server.close(resolve)));
+  return {
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/${SECRET_ID}/listen`,
+    requests: () => requests,
+  };
+}
+
+describe('every variant of the listen socket', () => {
+  for (const name of Object.keys(VARIANTS) as VariantName[]) {
+    it(`hears all of "${name}": ${VARIANTS[name].description}`, async () => {
+      // Faster than real time nothing can be measured, so what no start frame announces is pinned.
+      const variant = wireVariant({ speed: 20, ...VARIANTS[name].options });
+      const channels = variant.layout === 'stereo' ? 2 : 1;
+      const pinned = variant.startFrame === 'none' ? ({ sampleRateHz: variant.sampleRateHz, channels } as const) : {};
+      const { sources, metrics, outcomes } = setup({ callerChannel: variant.callerChannel, ...pinned });
+      const simulator = await simulate({ ...CALL, variant });
+      const listener = new Listener();
+      const wanted = wireSamples(variant);
+      const { stop, opened } = open(listener, sources.vapiListen(simulator.url(SECRET_ID)));
+      if (variant.afterEnd !== 'close') {
+        listener.onEachFrame = () => {
+          if (listener.samples.length >= wanted.length) stop.abort();
+        };
+      }
+      await opened;
+      const end = await listener.ended;
+
+      expect(end).toEqual({ kind: variant.afterEnd === 'close' ? 'closed' : 'stopped' });
+      expect([...listener.tracks]).toEqual([variant.layout === 'stereo' ? 'caller' : 'mixed']);
+      expect([...listener.rates]).toEqual([variant.sampleRateHz]);
+      const cutMs = variant.abruptCloseAtMs ?? variant.closeAtMs;
+      const heard = cutMs === undefined ? wanted : wanted.slice(0, (variant.sampleRateHz * cutMs) / 1_000);
+      expectSame(listener.samples.slice(0, wanted.length), variant.callerSilent ? heard.map(() => 0) : heard);
+      if (variant.afterEnd === 'close') {
+        const received = (await metrics.framesReceived.get()).values[0]?.value;
+        expect(received).toBe(simulator.stats(SECRET_ID).framesSent);
+      }
+      expect(await outcomes()).toEqual({
+        open: 1,
+        ...(variant.refuseFirst > 0 ? { retried: variant.refuseFirst } : {}),
+      });
+      expect(listener.ends).toHaveLength(1);
+      expect(listener.afterEnd).toBe(0);
+    });
+  }
+
+  it('measures an unannounced stream in real time', async () => {
+    const { sources } = setup();
+    const simulator = await simulate({ ...CALL, variant: { startFrame: 'none', closeAtMs: 2_000, backlogMs: 200 } });
+    const listener = new Listener();
+    await open(listener, sources.vapiListen(simulator.url(SECRET_ID))).opened;
+    await listener.ended;
+    expect([...listener.tracks]).toEqual(['caller']);
+    expectSame(listener.samples, wireSamples(wireVariant({})).slice(0, 32_000));
+  });
+
+  it('hears all of a stream that comes as fast as it is read', async () => {
+    const caller = Float32Array.from({ length: 16_000 * 60 }, (_, i) => CALL.caller[i % CALL.caller.length]!);
+    const { sources } = setup();
+    const simulator = await simulate({ caller, sampleRateHz: 16_000, variant: { speed: Number.POSITIVE_INFINITY } });
+    const listener = new Listener();
+    await open(listener, sources.vapiListen(simulator.url(SECRET_ID))).opened;
+    await listener.ended;
+    expect(listener.frames).toBe(3_000);
+    expect(listener.samples).toHaveLength(caller.length);
+  });
+
+  it('keeps 60 calls apart and loses no frame of any', async () => {
+    const scripts = Array.from({ length: 4 }, (_, i) => ({
+      caller: speechLike(2, 16_000, 20 + i),
+      sampleRateHz: 16_000,
+      variant: { speed: 4 },
+    }));
+    const simulator = await startListenSimulator({ call: (id) => scripts[Number(id.split('-')[1]) % 4] });
+    cleanups.push(() => simulator.close());
+    const { sources } = setup();
+    const calls = await Promise.all(
+      Array.from({ length: 60 }, async (_, i) => {
+        const listener = new Listener();
+        await open(listener, sources.vapiListen(simulator.url(`call-${i}`))).opened;
+        await listener.ended;
+        return listener;
+      }),
+    );
+    calls.forEach((listener, i) => {
+      expect(listener.frames).toBe(simulator.stats(`call-${i}`).framesSent);
+      expectSame(
+        listener.samples,
+        Array.from(scripts[i % 4]!.caller, (sample) => Math.round(sample * 32_768) / 32_768),
+      );
+    });
+    expect(simulator.totals()).toMatchObject({ connections: 60, framesSent: 6_000 });
+  });
+});
+
+describe('connecting', () => {
+  it('is let in with the right bearer token, and refused for good without', async () => {
+    const simulator = await simulate({ ...CALL, variant: { bearerToken: 'public-key', speed: 50 } });
+    const good = setup({ bearerToken: 'public-key' });
+    const listener = new Listener();
+    await open(listener, good.sources.vapiListen(simulator.url(SECRET_ID))).opened;
+    await listener.ended;
+    expect(listener.frames).toBe(150);
+
+    const bad = setup({ bearerToken: 'other-key' });
+    const refused = new Listener();
+    await expect(open(refused, bad.sources.vapiListen(simulator.url(SECRET_ID))).opened).rejects.toMatchObject({
+      code: 'ListenConnectionError',
+      message: 'The listen socket refused our authentication',
+    });
+    expect(await bad.outcomes()).toEqual({ unauthorized: 1 });
+    expect(refused.ends).toHaveLength(0);
+  });
+
+  it('does not follow redirects', async () => {
+    const target = await httpServer(200);
+    const server = await httpServer(302, { location: target.url.replace('ws:', 'http:') });
+    const { sources } = setup();
+    await expect(open(new Listener(), sources.vapiListen(server.url)).opened).rejects.toMatchObject({
+      code: 'ListenConnectionError',
+      message: expect.stringContaining('redirect'),
+    });
+    expect(server.requests()).toBe(1);
+    expect(target.requests()).toBe(0);
+  });
+
+  it('gives up at the deadline and says what the last answer was, but not where', async () => {
+    const server = await httpServer(404);
+    const { sources, lines, outcomes } = setup();
+    const error = await open(new Listener(), sources.vapiListen(server.url), 700).opened.catch(
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toMatchObject({ code: 'ListenConnectionError', message: expect.stringContaining('HTTP 404') });
+    expect(server.requests()).toBeGreaterThan(1);
+    expect(await outcomes()).toMatchObject({ timeout: 1 });
+    for (const text of [JSON.stringify(error), String(error), String((error as Error).stack), ...lines]) {
+      expect(text).not.toContain(SECRET_ID);
+      expect(text).not.toContain('127.0.0.1');
+    }
+    expect(lines.length).toBeGreaterThan(0);
+  });
+
+  it('gives up at the deadline on a server that never answers', async () => {
+    const server = createTcpServer((connection) => {
+      cleanups.push(() => connection.destroy());
+      connection.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanups.push(() => server.close());
+    const { sources } = setup();
+    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/${SECRET_ID}/listen`;
+    await expect(open(new Listener(), sources.vapiListen(url), 300).opened).rejects.toMatchObject({
+      code: 'ListenConnectionError',
+      message: expect.stringContaining('no answer'),
+    });
+  });
+
+  it('stops connecting when aborted', async () => {
+    const server = await httpServer(503);
+    const { sources, outcomes } = setup();
+    const listener = new Listener();
+    const { stop, opened } = open(listener, sources.vapiListen(server.url), 60_000);
+    stop.abort();
+    await expect(opened).rejects.toMatchObject({ code: 'ListenConnectionError' });
+    expect(await outcomes()).toEqual({ aborted: 1 });
+    expect(listener.ends).toHaveLength(0);
+    await expect(
+      sources.vapiListen(server.url).open(listener, { signal: AbortSignal.abort(), connectTimeoutMs: 1_000 }),
+    ).rejects.toMatchObject({ code: 'ListenConnectionError' });
+  });
+
+  it.each([
+    'ws://127.0.0.1/x/listen',
+    'wss://127.0.0.1/x/listen',
+    'wss://[::1]/x',
+    'wss://2130706433/x',
+    'wss://evil.example/x',
+  ])('refuses %s when private networks are not allowed', (url) => {
+    const { sources } = setup({}, { allowPrivateNetwork: false });
+    expect(() => sources.vapiListen(url)).toThrow(expect.objectContaining({ code: 'ValidationError' }));
+  });
+
+  it('does not dial a name that resolves to a private address', async () => {
+    const simulator = await simulate(CALL);
+    const { metrics, logger, outcomes } = setup();
+    const lookup = createGuardedLookup({
+      allowPrivateNetwork: false,
+      resolve: async () => [{ address: '127.0.0.1', family: 4 }],
+    });
+    const url = new URL(`ws://phone.vapi.ai:${simulator.port}/${SECRET_ID}/listen`);
+    const source = new VapiListenSource(url, { config: AUTO, lookup, metrics, logger });
+    await expect(open(new Listener(), source).opened).rejects.toMatchObject({
+      code: 'ListenConnectionError',
+      message: 'The host of the listen URL has no usable public address',
+    });
+    expect(await outcomes()).toEqual({ blocked: 1 });
+    expect(simulator.totals().connections).toBe(0);
+  });
+});
+
+describe('the end of a call', () => {
+  it('is told once when the listener stops in the middle of a frame, and nothing follows', async () => {
+    // One message of a second: several pieces, of which the first makes the listener stop.
+    const simulator = await simulate({ ...CALL, variant: { frameMs: 1_000, backlogMs: 3_000 } });
+    const { sources } = setup();
+    const listener = new Listener();
+    const { stop, opened } = open(listener, sources.vapiListen(simulator.url(SECRET_ID)));
+    listener.onEachFrame = () => stop.abort();
+    await opened;
+    await listener.ended;
+    await expect.poll(() => simulator.stats(SECRET_ID).open).toBe(0);
+    expect(listener.frames).toBe(1);
+    expect(listener.ends).toEqual([{ kind: 'stopped' }]);
+    expect(listener.afterEnd).toBe(0);
+  });
+
+  it('is a failure when a message is too large', async () => {
+    const url = await misbehave((socket) => socket.send(new Uint8Array(2_000_000)));
+    const { sources } = setup();
+    const listener = new Listener();
+    await open(listener, sources.vapiListen(url)).opened;
+    expect(await listener.ended).toMatchObject({ kind: 'failed', error: { code: 'ListenConnectionError' } });
+    expect(listener.ends).toHaveLength(1);
+  });
+
+  it('is a failure when the sink throws, and the connection is given up', async () => {
+    const simulator = await simulate({ ...CALL, variant: { speed: 10 } });
+    const { sources } = setup();
+    const listener = new Listener();
+    listener.onEachFrame = () => {
+      throw new Error('sink is broken');
+    };
+    await open(listener, sources.vapiListen(simulator.url(SECRET_ID))).opened;
+    expect(await listener.ended).toMatchObject({ kind: 'failed', error: { code: 'InternalError' } });
+    await expect.poll(() => simulator.stats(SECRET_ID).open).toBe(0);
+    expect(listener.frames).toBe(1);
+  });
+
+  it.each([1000, 1001, 1011, 4000])('is a hang-up whatever the close code, here %i', async (code) => {
+    const url = await misbehave((socket) => socket.close(code));
+    const { sources } = setup();
+    const listener = new Listener();
+    await open(listener, sources.vapiListen(url)).opened;
+    expect(await listener.ended).toEqual({ kind: 'closed' });
+    expect(listener.ends).toHaveLength(1);
+  });
+
+  it('answers pings and ignores empty messages', async () => {
+    const pongs: string[] = [];
+    const url = await misbehave((socket) => {
+      socket.on('pong', (data) => {
+        pongs.push(String(data));
+        socket.close();
+      });
+      socket.send(new Uint8Array(0));
+      socket.send('');
+      socket.ping('still there?');
+    });
+    const { sources } = setup();
+    const listener = new Listener();
+    await open(listener, sources.vapiListen(url)).opened;
+    expect(await listener.ended).toEqual({ kind: 'closed' });
+    expect(pongs).toEqual(['still there?']);
+  });
+});
+
+describe('privacy', () => {
+  it('keeps the listen URL out of every log line of a whole call', async () => {
+    const { sources, lines } = setup();
+    const simulator = await simulate({
+      ...CALL,
+      variant: { speed: 20, refuseFirst: 2, startFrame: 'late', text: 'garbage' },
+    });
+    const listener = new Listener();
+    await open(listener, sources.vapiListen(simulator.url(SECRET_ID))).opened;
+    await listener.ended;
+    expect(lines.length).toBeGreaterThan(2);
+    expect(lines.join('')).not.toContain(SECRET_ID);
+    expect(lines.join('')).not.toContain(String(simulator.port));
+    expect(lines.join('')).not.toContain('/listen');
+  });
+});

@@ -1,0 +1,69 @@
+/** A server process on a fresh data folder, with its API client: for end-to-end tests, benchmarks and trials. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ApiClient } from '../../src/cli/client.js';
+import { type ServerProcess, startServerProcess } from '../../src/cli/server-process.js';
+import { DEVELOPMENT_KEY_FILE } from '../../src/config/client-environment.js';
+import { builtModule } from './built.js';
+
+export interface LocalService {
+  readonly server: ServerProcess;
+  readonly client: ApiClient;
+  readonly apiKey: string;
+  readonly dataDir: string;
+  /** Stops the server and removes its data folder. */
+  close(): Promise<void>;
+}
+
+/** Starts the built server with development switches and no rate limits; `environment` overrides and adds. */
+export async function startLocalService(
+  environment: Readonly<Record<string, string>> = {},
+  options: { readonly dataDir?: string } = {},
+): Promise<LocalService> {
+  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'voice-auth-')));
+  const server = await startServerProcess({
+    mainModule: builtModule('cli/main.js'),
+    environment: {
+      DATA_DIR: dataDir,
+      ALLOW_PRIVATE_NETWORK: 'true',
+      RATE_LIMIT_PER_MINUTE: '0',
+      USER_RATE_LIMIT_PER_MINUTE: '0',
+      SHUTDOWN_GRACE_SECONDS: '1',
+      ...environment,
+    },
+  });
+  const apiKey = (await readFile(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8')).trim();
+  return {
+    server,
+    client: new ApiClient({ server: server.url, apiKey }),
+    apiKey,
+    dataDir,
+    close: async () => {
+      await server.stop();
+      if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The sum of a metric's samples whose labels contain `labels` (e.g. `decision="accept"`), from a /metrics page. */
+export function metricSum(page: string, name: string, labels = ''): number {
+  return page
+    .split('\n')
+    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    .filter((line) => line.includes(labels))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+}
+
+/** Runs `work` on every item, at most `limit` at a time, in order of the items. */
+export async function eachLimited<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = items.values();
+  const lane = async () => {
+    for (const item of waiting) await work(item);
+  };
+  await Promise.all(Array.from({ length: limit }, lane));
+}
