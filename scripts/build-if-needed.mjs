@@ -14,7 +14,8 @@ function newestChangeMs(path) {
   return Math.max(stats.mtimeMs, ...readdirSync(path).map((name) => newestChangeMs(join(path, name))));
 }
 
-const stale = !existsSync(marker) || sources.some((name) => newestChangeMs(join(root, name)) > statSync(marker).mtimeMs);
+const stale =
+  !existsSync(marker) || sources.some((name) => newestChangeMs(join(root, name)) > statSync(marker).mtimeMs);
 // Images carry the build without compiler and sources' dates: what is there is used as it is.
 if (stale && existsSync(join(root, 'node_modules/typescript'))) {
   process.stderr.write('Building ...\n');

@@ -89,7 +89,10 @@ await eachLimited(
   trials.filter(({ userId }) => !refused.has(userId)),
   Number(values.parallel),
   async ({ userId, call, target }) => {
-    const result = await service.client.post('/api/v1/verify-password', { userId, listenUrl: simulator.url(idOf(call)) });
+    const result = await service.client.post('/api/v1/verify-password', {
+      userId,
+      listenUrl: simulator.url(idOf(call)),
+    });
     const side = counts[target ? 'target' : 'impostor'];
     const outcome = `${result.decision} (${result.reason})`;
     side.set(outcome, (side.get(outcome) ?? 0) + 1);

@@ -40,14 +40,14 @@ export class EventStream {
     this.res.end();
   }
 
-  /** Stops the heartbeat; later events are ignored. The response is left to whoever answers instead. */
-  stop(): void {
+  private stop(): void {
     this.ended = true;
     clearInterval(this.heartbeat);
   }
 
   private write(text: string): void {
-    if (this.ended || this.res.destroyed) return;
+    // Somebody else may have answered, or the client may have left.
+    if (this.ended || this.res.writableEnded || this.res.destroyed) return;
     if (!this.started) {
       this.res.writeHead(200, {
         'Content-Type': 'text/event-stream; charset=utf-8',

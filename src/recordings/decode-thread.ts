@@ -24,6 +24,7 @@ export class DecodeThread {
   readonly #module: URL;
   #worker: Worker | undefined;
   #settle: ((outcome: ThreadOutcome) => void) | undefined;
+  #closed = false;
 
   /** `module` is the compiled `decode-worker.js`. */
   constructor(module: URL) {
@@ -35,10 +36,11 @@ export class DecodeThread {
    * so and the next call gets a fresh thread.
    */
   run(job: ThreadJob, timeoutMs: number): Promise<ThreadOutcome> {
+    if (this.#closed) return Promise.resolve({ kind: 'unavailable' });
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#settle?.({ kind: 'timed_out' });
-        void this.close();
+        void this.#discard();
       }, timeoutMs);
       this.#settle = (outcome) => {
         clearTimeout(timer);
@@ -50,11 +52,16 @@ export class DecodeThread {
     });
   }
 
-  /** Ends the thread, whatever it is doing. */
+  /** Ends the thread for good, whatever it is doing. */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#settle?.({ kind: 'unavailable' });
+    await this.#discard();
+  }
+
+  async #discard(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
-    this.#settle?.({ kind: 'unavailable' });
     await worker?.terminate();
   }
 

@@ -95,6 +95,7 @@ async function openEmbedded(config: StorageConfig, options: OpenStorageOptions):
       metrics: options.metrics,
       fetch: createPostgrestShim(database),
     });
+    const store = new SupabaseAuthStore(client, cipher);
     const close = async () => {
       try {
         await database.close();
@@ -102,7 +103,7 @@ async function openEmbedded(config: StorageConfig, options: OpenStorageOptions):
         await lock.release();
       }
     };
-    return { store: new SupabaseAuthStore(client, cipher), backend: 'embedded', close };
+    return { store, backend: 'embedded', close };
   } catch (error) {
     await lock.release();
     throw error;

@@ -40,10 +40,7 @@ describe('JSON bodies', () => {
     ['an array', `[${good}]`],
     ['null', 'null'],
     ['a number too many', '1e999'],
-    [
-      'bytes that are no UTF-8',
-      Buffer.concat([Buffer.from('{"userId":"s3cret'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]),
-    ],
+    ['bytes that are no UTF-8', Buffer.from(good.replace('secret-call', 's\u00e9cret'), 'latin1')],
     ['UTF-16', Buffer.from(good, 'utf16le')],
     ['deep nesting', '['.repeat(50_000)],
     ['a polluting key', `{"userId":"${USER}","listenUrl":"${LISTEN_URL}","__proto__":{"threshold":0.9}}`],

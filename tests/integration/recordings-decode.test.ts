@@ -86,8 +86,7 @@ describe('what is decoded without any system package', () => {
 
   it('joins Opus packets that go on on the next page', async () => {
     const packets = [...packetsOf(codecFixture('mono-opus.ogg'))];
-    const big = Buffer.concat([packets[1]!, Buffer.alloc(510 - (packets[1]!.length % 255) - 255 + 255)]);
-    const tags = big.subarray(0, big.length - (big.length % 255));
+    const tags = Buffer.alloc(510, 'OpusTags');
     const file = Buffer.concat([
       oggPage({ begins: true, packets: [packets[0]!] }),
       oggPage({ packets: [tags], unfinished: true }),

@@ -44,7 +44,6 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       state.eventStream.finish('error', body);
       return;
     }
-    state.eventStream?.stop();
     if (res.headersSent) {
       res.destroy();
       return;

@@ -7,10 +7,10 @@ import type { RequestHandler } from 'express';
 import { VoiceAuthError, validationError } from '../../domain/errors.js';
 import { announcedBytes, mediaTypeOf } from './body-headers.js';
 
-export const MAX_JSON_BYTES = 100 * 1024;
+const MAX_JSON_BYTES = 100 * 1024;
 
 /** Sets `req.body` to the parsed JSON. Throws `UnsupportedMediaType`, `PayloadTooLarge` or `ValidationError`. */
-export function jsonBody(maxBytes: number = MAX_JSON_BYTES): RequestHandler {
+export function jsonBody(): RequestHandler {
   return async (req, _res, next) => {
     const { type, parameters } = mediaTypeOf(req);
     const charset = parameters.get('charset')?.toLowerCase() ?? 'utf-8';
@@ -18,7 +18,7 @@ export function jsonBody(maxBytes: number = MAX_JSON_BYTES): RequestHandler {
     if (type !== 'application/json' || charset !== 'utf-8' || encoding !== 'identity') {
       throw new VoiceAuthError('UnsupportedMediaType', 'Send the body as uncompressed application/json in UTF-8');
     }
-    const bytes = await readBytes(req, maxBytes);
+    const bytes = await readBytes(req, MAX_JSON_BYTES);
     try {
       req.body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     } catch {

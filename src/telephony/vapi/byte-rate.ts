@@ -10,7 +10,7 @@ const HEAD_SKIP_MS = 250;
 /** Slopes are taken between arrivals this far apart: closer ones are mostly jitter, farther ones mostly span stalls. */
 const MIN_BASELINE_MS = 600;
 const MAX_BASELINE_MS = 1_500;
-/** Two seconds of history and a little more decide; older arrivals are forgotten. */
+/** The last two to four seconds count; older arrivals are forgotten. */
 const MAX_POINTS = 160;
 const MIN_SLOPES = 3;
 

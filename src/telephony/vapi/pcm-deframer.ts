@@ -12,7 +12,7 @@ export interface DecodedPiece {
   readonly bytes: Uint8Array;
 }
 
-/** Most bytes decoded at once: 85 ms of 48 kHz stereo, 0.5 s of 8 kHz mono... a long wire frame gives several pieces. */
+/** Most bytes decoded at once: 0.25 s of 16 kHz stereo. A longer wire frame gives several pieces. */
 const PIECE_BYTES = 16 * 1024;
 
 export class PcmDeframer {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SampleQueue } from '../../../src/audio/sample-queue.js';
+import { concat } from './signals.js';
 
 const step = fc.oneof(
   fc.record({ kind: fc.constant('push' as const), count: fc.nat({ max: 9000 }) }),
@@ -13,12 +14,12 @@ describe('SampleQueue', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 15_000 }), fc.array(step, { maxLength: 20 }), (capacity, steps) => {
         const queue = new SampleQueue(capacity);
-        let model: number[] = [];
+        let model = new Float32Array(0);
         let next = 0;
         for (const { kind, count } of steps) {
           if (kind === 'push') {
             const samples = Float32Array.from({ length: count }, () => next++);
-            model = model.concat([...samples]);
+            model = concat(model, samples);
             const dropped = Math.max(0, model.length - capacity);
             model = model.slice(dropped);
             expect(queue.push(samples)).toBe(dropped);
@@ -26,7 +27,7 @@ describe('SampleQueue', () => {
             const out = new Float32Array(count).fill(-1);
             const moved = Math.min(count, model.length);
             expect(queue.read(out)).toBe(moved);
-            expect(out).toEqual(Float32Array.from({ length: count }, (_, i) => (i < moved ? model[i]! : -1)));
+            expect(out).toEqual(concat(model.subarray(0, moved), new Float32Array(count - moved).fill(-1)));
             model = model.slice(moved);
           } else {
             expect(queue.shift(count)).toBe(Math.min(count, model.length));
