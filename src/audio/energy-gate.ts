@@ -51,7 +51,7 @@ export class EnergyGate {
   constructor({ sampleRateHz, frameSamples }: EnergyGateOptions) {
     const frameMs = (1000 * frameSamples) / sampleRateHz;
     this.#frameSamples = frameSamples;
-    this.#hangoverFrames = Math.ceil(HANGOVER_MS / frameMs);
+    this.#hangoverFrames = Math.round(HANGOVER_MS / frameMs);
     this.#warmUpFrames = Math.ceil(WARM_UP_MS / frameMs);
     this.#partFrames = Math.ceil(FLOOR_MEMORY_MS / FLOOR_PARTS / frameMs);
     this.#highPassPole = Math.exp((-2 * Math.PI * HIGH_PASS_HZ) / sampleRateHz);

@@ -5,7 +5,7 @@ import type { ErrorCode } from '../domain/errors.js';
 import { SERVICE_VERSION } from '../version.js';
 import { STATUS_BY_CODE } from './error-table.js';
 import type { Operation } from './operation.js';
-import { errorReply } from './schemas/common.js';
+import { errorReply } from './schemas/fields.js';
 
 const DESCRIPTION = [
   'Enroll speakers and verify callers by voice.',

@@ -1,7 +1,7 @@
 /** The table of all operations. */
 import { type Operation, defineOperation as operation } from './operation.js';
-import type { ApiLimits } from './schemas/common.js';
 import * as enrollment from './schemas/enrollment.js';
+import type { ApiLimits } from './schemas/fields.js';
 import * as service from './schemas/service.js';
 import * as users from './schemas/users.js';
 import * as verification from './schemas/verification.js';

@@ -5,6 +5,8 @@
 import { type Attributes, context, propagation, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { VoiceAuthError } from '../domain/errors.js';
 
+export { SpanKind };
+
 const tracer = trace.getTracer('voice-auth');
 
 /** Runs `work` in a child span; a thrown error marks the span with its stable code (never its text). */
@@ -37,4 +39,9 @@ export function withServerSpan(
   const parent = propagation.extract(context.active(), headers);
   const span = tracer.startSpan(name, { kind: SpanKind.SERVER }, parent);
   context.with(trace.setSpan(parent, span), () => work(span));
+}
+
+/** Marks a span of a request that failed on our side. */
+export function markFailed(span: Span): void {
+  span.setStatus({ code: SpanStatusCode.ERROR });
 }

@@ -3,7 +3,7 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { type AddressInfo, connect } from 'node:net';
 import request from 'supertest';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { errorReply } from '../../src/http/schemas/common.js';
+import { errorReply } from '../../src/http/schemas/fields.js';
 import {
   ACCEPTED,
   AUDIO_URL,

@@ -5,7 +5,7 @@ import request from 'supertest';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { VerificationRequest } from '../../src/domain/verification/verification.js';
-import { errorReply } from '../../src/http/schemas/common.js';
+import { errorReply } from '../../src/http/schemas/fields.js';
 import { progressEvent, verifyReply } from '../../src/http/schemas/verification.js';
 import {
   ACCEPTED,

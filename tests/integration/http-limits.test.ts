@@ -1,7 +1,7 @@
 /** Rate limits: shared by address and user, and against guessing keys. */
 import request from 'supertest';
 import { describe, expect, it } from 'vitest';
-import { errorReply } from '../../src/http/schemas/common.js';
+import { errorReply } from '../../src/http/schemas/fields.js';
 import { ACCEPTED, bearer, LISTEN_URL, type TestApp, testApp, USER } from '../support/http-app.js';
 
 const OTHER = '00000000-0000-4000-8000-000000000002';

@@ -167,7 +167,7 @@ describe('with a stand-in for ffmpeg', () => {
   it('stops it when it takes too long, and it is gone', async () => {
     const folder = standIn('echo $$ > "$here/pid"; exec /bin/sleep 60');
     await expect(
-      decoderWith(folder, { decodeTimeoutMs: 700 }).decode(codecFixture('mono.m4a'), { signal: never }),
+      decoderWith(folder, { decodeTimeoutMs: 1500 }).decode(codecFixture('mono.m4a'), { signal: never }),
     ).rejects.toMatchObject({ code: 'AudioProcessingError', message: expect.stringContaining('too long') });
     await expectGone(folder);
   });

@@ -2,11 +2,10 @@
  * One server span, one count, one duration and one log line per request, all by operation name: URLs, addresses and bodies
  * never get this far.
  */
-import { SpanStatusCode } from '@opentelemetry/api';
 import type { RequestHandler } from 'express';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
-import { withServerSpan } from '../../observability/tracing.js';
+import { markFailed, withServerSpan } from '../../observability/tracing.js';
 import { stateOf } from '../request-state.js';
 
 /** Recorded when the client closed the connection before the answer was sent. */
@@ -30,7 +29,7 @@ export function instrumentation(logger: Logger, metrics: Metrics): RequestHandle
         span.updateName(`http ${operation}`);
         span.setAttributes({ operation, 'http.response.status_code': status, correlation_id: state.correlationId });
         if (errorCode) span.setAttribute('error.type', errorCode);
-        if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
+        if (status >= 500) markFailed(span);
         span.end();
         const line = {
           operation,

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { type FieldIssue, validationError } from '../../domain/errors.js';
 import type { Operation } from '../operation.js';
 import { stateOf } from '../request-state.js';
-import { fieldIssues } from '../schemas/common.js';
+import { fieldIssues } from '../schemas/fields.js';
 
 const NO_QUERY = z.strictObject({});
 

@@ -1,29 +1,29 @@
 /** Bodies and replies of enrollment. */
 import { z } from 'zod';
-import * as common from './common.js';
+import * as fields from './fields.js';
 
 /** JSON body of `enrollment.create`. */
-export function enrollUserBody(limits: common.ApiLimits) {
+export function enrollUserBody(limits: fields.ApiLimits) {
   return z
     .strictObject({
-      userId: common.userId,
-      phone: common.phone,
-      audioUrl: common.audioUrl.optional(),
-      listenUrl: common.listenUrl.optional(),
-      channel: common.channel.optional(),
-      consentReference: common.consentReference.optional(),
-      maxSeconds: common.maxSeconds(limits).optional(),
+      userId: fields.userId,
+      phone: fields.phone,
+      audioUrl: fields.audioUrl.optional(),
+      listenUrl: fields.listenUrl.optional(),
+      channel: fields.channel.optional(),
+      consentReference: fields.consentReference.optional(),
+      maxSeconds: fields.maxSeconds(limits).optional(),
     })
-    .superRefine(common.checkSource)
-    .meta({ id: 'EnrollUser', oneOf: common.ONE_SOURCE });
+    .superRefine(fields.checkSource)
+    .meta({ id: 'EnrollUser', oneOf: fields.ONE_SOURCE });
 }
 
 /** Text fields of `enrollment.upload`. */
 export const enrollForm = z.strictObject({
-  user_id: common.userId,
-  phone: common.phone.optional(),
-  channel: common.channelField.optional(),
-  consent_reference: common.consentReference.optional(),
+  user_id: fields.userId,
+  phone: fields.phone.optional(),
+  channel: fields.channelField.optional(),
+  consent_reference: fields.consentReference.optional(),
 });
 
 /** The same, in the words of the domain. */
@@ -41,6 +41,6 @@ export const enrollReply = z
     samples: z.int().min(1).meta({ description: 'Samples the voiceprint is made of' }),
     net_speech_seconds: z.number().min(0).meta({ description: 'Speech found in this sample, without pauses' }),
     model: z.string(),
-    correlation_id: common.correlationId,
+    correlation_id: fields.correlationId,
   })
   .meta({ id: 'Enrolled' });

@@ -1,13 +1,13 @@
 /** Paths, queries and replies about one user. */
 import { z } from 'zod';
 import { DECISIONS, REASONS } from '../../domain/verification/decision.js';
-import * as common from './common.js';
+import * as fields from './fields.js';
 
 const DEFAULT_PAGE = 50;
 const MAX_PAGE = 200;
 const limitMessage = `must be a whole number from 1 to ${MAX_PAGE}`;
 
-export const userPath = z.strictObject({ id: common.userId });
+export const userPath = z.strictObject({ id: fields.userId });
 
 export const historyQuery = z.strictObject({
   limit: z
@@ -55,7 +55,7 @@ export const statusReply = z
     failed_attempts: z.int(),
     enrolled_at: z.iso.datetime().nullable(),
     last_attempt: attempt.nullable(),
-    correlation_id: common.correlationId,
+    correlation_id: fields.correlationId,
   })
   .meta({ id: 'UserStatus' });
 
@@ -64,12 +64,12 @@ export const historyReply = z
     user_id: z.string(),
     attempts: z.array(attempt).meta({ description: 'Newest first' }),
     next: z.string().nullable().meta({ description: 'Pass as `before` for older attempts; null at the end' }),
-    correlation_id: common.correlationId,
+    correlation_id: fields.correlationId,
   })
   .meta({ id: 'AuthHistory' });
 
 export const erasedReply = z
-  .strictObject({ status: z.literal('erased'), user_id: z.string(), correlation_id: common.correlationId })
+  .strictObject({ status: z.literal('erased'), user_id: z.string(), correlation_id: fields.correlationId })
   .meta({ id: 'Erased' });
 
 export type AttemptReply = z.output<typeof attempt>;

@@ -1,27 +1,27 @@
 /** Bodies, replies and events of verification. */
 import { z } from 'zod';
 import { DECISIONS, REASONS } from '../../domain/verification/decision.js';
-import * as common from './common.js';
+import * as fields from './fields.js';
 
 /** JSON body of `verification.create`. */
-export function verifyPasswordBody(limits: common.ApiLimits) {
+export function verifyPasswordBody(limits: fields.ApiLimits) {
   return z
     .strictObject({
-      userId: common.userId,
-      listenUrl: common.listenUrl.optional(),
-      audioUrl: common.audioUrl.optional(),
-      channel: common.channel.optional(),
+      userId: fields.userId,
+      listenUrl: fields.listenUrl.optional(),
+      audioUrl: fields.audioUrl.optional(),
+      channel: fields.channel.optional(),
       threshold: threshold(limits).optional(),
-      maxSeconds: common.maxSeconds(limits).optional(),
+      maxSeconds: fields.maxSeconds(limits).optional(),
     })
-    .superRefine(common.checkSource)
-    .meta({ id: 'VerifyPassword', oneOf: common.ONE_SOURCE });
+    .superRefine(fields.checkSource)
+    .meta({ id: 'VerifyPassword', oneOf: fields.ONE_SOURCE });
 }
 
 /** Text fields of `verification.upload`. */
-export function verifyForm(limits: common.ApiLimits) {
+export function verifyForm(limits: fields.ApiLimits) {
   return z.strictObject({
-    user_id: common.userId,
+    user_id: fields.userId,
     threshold: z
       .string()
       .regex(/^0?\.\d{1,10}$/, { error: thresholdMessage(limits) })
@@ -29,12 +29,12 @@ export function verifyForm(limits: common.ApiLimits) {
       .pipe(threshold(limits))
       .optional()
       .meta({ description: 'Stricter than the configured threshold, for this verification only' }),
-    channel: common.channelField.optional(),
+    channel: fields.channelField.optional(),
   });
 }
 
 /** The same, in the words of the domain. */
-export function verifyFields(limits: common.ApiLimits) {
+export function verifyFields(limits: fields.ApiLimits) {
   return verifyForm(limits).transform((fields) => ({
     userId: fields.user_id,
     threshold: fields.threshold,
@@ -58,7 +58,7 @@ export const verifyReply = z
     threshold: z.number(),
     net_speech_seconds: z.number().min(0),
     attempt_id: z.string(),
-    correlation_id: common.correlationId,
+    correlation_id: fields.correlationId,
     additional_factor_required: z.literal(true).meta({
       description:
         'Always true. Voice is one signal and never proof on its own: combine it with another factor, as NIST SP 800-63B ' +
@@ -77,7 +77,7 @@ export const progressEvent = z
   })
   .meta({ id: 'VerificationProgress' });
 
-function threshold(limits: common.ApiLimits) {
+function threshold(limits: fields.ApiLimits) {
   const message = thresholdMessage(limits);
   return z
     .number({ error: message })
@@ -86,6 +86,6 @@ function threshold(limits: common.ApiLimits) {
     .meta({ description: 'Stricter than the configured threshold, for this verification only', example: 0.9 });
 }
 
-function thresholdMessage(limits: common.ApiLimits): string {
+function thresholdMessage(limits: fields.ApiLimits): string {
   return `must be a number from the configured threshold (${limits.configuredThreshold}) to 0.9999`;
 }

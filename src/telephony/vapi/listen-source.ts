@@ -1,12 +1,11 @@
 /** A call on VAPI as a source of caller audio: connects to its listen URL and pushes frames until the call ends. */
 import type { LookupFunction } from 'node:net';
-import { SpanKind } from '@opentelemetry/api';
 import type { WebSocket } from 'ws';
 import type { VapiListenConfig } from '../../config/config.js';
 import type { CallOpenOptions, CallSink, CallSource } from '../../domain/ports/call-source.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
-import { withSpan } from '../../observability/tracing.js';
+import { SpanKind, withSpan } from '../../observability/tracing.js';
 import { ListenDecoder } from './listen-decoder.js';
 import { dialListenSocket } from './listen-dialer.js';
 import { ListenSession } from './listen-session.js';

@@ -56,14 +56,6 @@ describe.each(RATES)('from %d to %d Hz', (fromHz, toHz) => {
     expect(out.every((value) => Math.abs(value - 0.5) < 1e-6)).toBe(true);
   });
 
-  it.runIf(toHz < fromHz)('removes at least 80 dB of everything that would alias', () => {
-    for (const excess of [1.001, 1.02, 1.1, 1.3, 1.6, 1.99]) {
-      if (nyquistHz * excess >= fromHz / 2) continue;
-      const tone = sine(nyquistHz * excess, { samples, rateHz: fromHz });
-      expect(rmsDb(middle(resample(tone, fromHz, toHz), toHz)) - rmsDb(tone)).toBeLessThan(-80);
-    }
-  });
-
   it('does not depend on how the input is cut', () => {
     const input = noise(6_000, 0.1);
     const whole = resample(input, fromHz, toHz);
@@ -75,6 +67,17 @@ describe.each(RATES)('from %d to %d Hz', (fromHz, toHz) => {
       }),
       { numRuns: 8, examples: [[[1, 1, 1, 1, 0, 160, 4096]], [Array.from({ length: 60 }, () => 1)]] },
     );
+  });
+});
+
+describe.each(RATES.filter(([fromHz, toHz]) => toHz < fromHz))('down from %d to %d Hz', (fromHz, toHz) => {
+  it('removes at least 80 dB of everything that would alias', () => {
+    const samples = Math.round(fromHz * 0.15);
+    const nyquistHz = toHz / 2;
+    for (const excess of [1.001, 1.02, 1.1, 1.3, 1.6, 1.99].filter((share) => nyquistHz * share < fromHz / 2)) {
+      const tone = sine(nyquistHz * excess, { samples, rateHz: fromHz });
+      expect(rmsDb(middle(resample(tone, fromHz, toHz), toHz)) - rmsDb(tone)).toBeLessThan(-80);
+    }
   });
 });
 

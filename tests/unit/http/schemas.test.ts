@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { fieldIssues, phone, userId } from '../../../src/http/schemas/common.js';
 import { enrollFields, enrollUserBody } from '../../../src/http/schemas/enrollment.js';
+import { fieldIssues, phone, userId } from '../../../src/http/schemas/fields.js';
 import { historyQuery } from '../../../src/http/schemas/users.js';
 import { verifyFields, verifyPasswordBody } from '../../../src/http/schemas/verification.js';
 
