@@ -33,7 +33,10 @@ const callCount = Number(values.calls);
 const VOICES = join(import.meta.dirname, '../tests/fixtures/voices');
 const speakers = ['alice', 'bob', 'carol', 'dave'];
 
-const service = await startLocalService({ MAX_ACTIVE_CALLS: String(callCount + 10), MAX_FAILED_ATTEMPTS: '100' });
+const service = await startLocalService(
+  { MAX_ACTIVE_CALLS: String(callCount + 10), MAX_FAILED_ATTEMPTS: '100' },
+  { watched: false },
+);
 const decoder = new WorkerRecordingDecoder(loadConfig().recordings, {
   workerModule: builtModule('recordings/decode-worker.js'),
 });

@@ -59,7 +59,7 @@ const trials: Trial[] = people.flatMap(({ userId, other }, index) => [
   })),
 ]);
 
-const service = await startLocalService({ MAX_FAILED_ATTEMPTS: '100' });
+const service = await startLocalService({ MAX_FAILED_ATTEMPTS: '100' }, { watched: false });
 const decoder = new WorkerRecordingDecoder(loadConfig().recordings, {
   workerModule: builtModule('recordings/decode-worker.js'),
 });

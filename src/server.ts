@@ -40,6 +40,7 @@ export interface RunningServer {
 /** After the grace period: how long given-up work may take to record itself, and each part to close. */
 const GIVE_UP_MS = 5_000;
 const PART_CLOSE_MS = 5_000;
+const IDLE_SWEEP_MS = 100;
 
 /** Starts everything and listens. Rejects with a clear error (and nothing left open) when a part cannot start. */
 export async function startServer(config: Config): Promise<RunningServer> {
@@ -57,11 +58,19 @@ export async function startServer(config: Config): Promise<RunningServer> {
     }
     warnOfDevelopmentSwitches(config, logger);
     const metrics = new Metrics();
-    const storage = await openStorage(config.storage, { metrics, logger });
-    closers.push({ name: 'storage', close: () => storage.close() });
+    // The two slow parts start side by side; what opened is closed again when the other fails.
+    const [storageOpening, modelOpening] = await Promise.allSettled([
+      openStorage(config.storage, { metrics, logger }),
+      openEmbedder(config.embedder, { metrics, logger }),
+    ]);
+    if (storageOpening.status === 'fulfilled') {
+      closers.push({ name: 'storage', close: () => storageOpening.value.close() });
+    }
+    if (modelOpening.status === 'fulfilled') {
+      closers.push({ name: 'inference', close: () => modelOpening.value.drain(PART_CLOSE_MS) });
+    }
+    const [storage, model] = [opened(storageOpening), opened(modelOpening)];
     const access = await apiKeys(config);
-    const model = await openEmbedder(config.embedder, { metrics, logger });
-    closers.push({ name: 'inference', close: () => model.drain(PART_CLOSE_MS) });
     const decoder = new WorkerRecordingDecoder(config.recordings);
     closers.push({ name: 'decoder', close: () => decoder.close() });
     const fetcher = new GuardedFetcher(config.outbound);
@@ -113,11 +122,13 @@ export async function startServer(config: Config): Promise<RunningServer> {
       draining = true;
       logger.info({ event: 'draining', active: verification.activeCount }, 'shutting down');
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      // A connection kept alive by its client turns idle only after its last answer.
+      const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS);
       if (!(await within(closed, config.shutdownGraceMs))) {
         giveUp.abort();
         if (!(await within(closed, GIVE_UP_MS))) server.closeAllConnections();
       }
+      clearInterval(sweep);
       await closeParts();
       logger.info({ event: 'stopped' }, 'stopped');
     };
@@ -159,6 +170,11 @@ function keyRing(entries: readonly string[]): ApiKeyRing {
   const result = parseApiKeyRing(entries);
   if (result.kind === 'ring') return result.ring;
   throw new ConfigurationError(result.problems.map((problem) => `API_KEYS: ${problem}`));
+}
+
+function opened<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === 'rejected') throw result.reason;
+  return result.value;
 }
 
 function warnOfDevelopmentSwitches(config: Config, logger: Logger): void {

@@ -70,8 +70,8 @@ export function checkUrl(raw: string, policy: UrlPolicy): URL {
 
 /**
  * True for an address of the public internet, v4 or v6, given in any notation `ipaddr.js` reads. False for everything
- * private, local, reserved or that embeds another address (NAT64, 6to4, Teredo; a mapped IPv4 address counts as that address), for zone ids, and for text
- * that is no address.
+ * private, local or reserved, for addresses that embed another one (NAT64, 6to4, Teredo), for zone ids, and for text that
+ * is no address. An IPv4 address mapped into IPv6 is judged as what it is.
  */
 export function isPublicAddress(address: string): boolean {
   if (address.includes('%') || !ipaddr.isValid(address)) return false;

@@ -3,7 +3,7 @@
 import { MAX_SAMPLE_RATE_HZ } from '../audio/resampler.js';
 import { readWav, WavError } from '../audio/wav.js';
 import type { DecodedRecording } from '../domain/ports/recordings.js';
-import { ExternalDecoderNeeded, recordingTooLong, undecodableAudio } from './decoding-errors.js';
+import { checkAudioShape, ExternalDecoderNeeded, recordingTooLong, undecodableAudio } from './decoding-errors.js';
 import { decodeOggOpus, decodeWebmOpus } from './opus-decoder.js';
 import type { BuiltInDecoder } from './sniff-format.js';
 import { decodeFlac, decodeMp3, decodeOggVorbis } from './wasm-decoders.js';
@@ -16,6 +16,9 @@ export interface DecodingJob {
   readonly bytes: Uint8Array;
   readonly maxDurationMs: number;
 }
+
+/** Bytes of a WAV file up to the end of a format chunk that comes first. */
+const WAV_FORMAT_END = 36;
 
 /**
  * Decodes with the decoder named. Throws `UnsupportedAudioError` or `AudioProcessingError`, and `ExternalDecoderNeeded`
@@ -55,7 +58,17 @@ function decodeWav({ bytes, format, maxDurationMs }: DecodingJob): DecodedRecord
     };
   } catch (error) {
     if (!(error instanceof WavError)) throw error;
-    if (error.kind === 'unsupported') throw new ExternalDecoderNeeded(error.message);
+    if (error.kind === 'unsupported') {
+      checkWavShape(bytes);
+      throw new ExternalDecoderNeeded(error.message);
+    }
     throw undecodableAudio(format, error.message);
   }
+}
+
+/** No decoder helps with a number of channels or a rate that is not wanted: said at once, when the header is where it belongs. */
+function checkWavShape(bytes: Uint8Array): void {
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, WAV_FORMAT_END));
+  if (header.length < WAV_FORMAT_END || header.toString('latin1', 0, 4) !== 'RIFF') return;
+  if (header.toString('latin1', 12, 16) === 'fmt ') checkAudioShape(header.readUInt16LE(22), header.readUInt32LE(24));
 }

@@ -21,7 +21,7 @@ export interface WorkerRecordingDecoderOptions {
   readonly maxWaiting?: number;
   /** Longest wait, after which a recording is `Busy`. Default 10 s. */
   readonly queueTimeoutMs?: number;
-  /** Longest decode, after which it is an `AudioProcessingError`. Default 20 s. */
+  /** Longest decode, after which it is an `AudioProcessingError`. Default 5 s and 1/20 of the duration allowed. */
   readonly decodeTimeoutMs?: number;
 }
 
@@ -35,7 +35,7 @@ export class WorkerRecordingDecoder implements RecordingDecoder {
   constructor(config: RecordingsConfig, options: WorkerRecordingDecoderOptions = {}) {
     const module = options.workerModule ?? new URL('./decode-worker.js', import.meta.url);
     this.#maxDurationMs = config.maxDurationMs;
-    this.#decodeTimeoutMs = options.decodeTimeoutMs ?? 20_000;
+    this.#decodeTimeoutMs = options.decodeTimeoutMs ?? 5000 + config.maxDurationMs / 20;
     this.#ffmpeg = findProgram('ffmpeg', config.programSearchPath);
     this.#threads = new ThreadQueue(
       Array.from({ length: options.threads ?? 1 }, () => new DecodeThread(module)),

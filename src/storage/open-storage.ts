@@ -103,6 +103,9 @@ async function openEmbedded(config: StorageConfig, options: OpenStorageOptions):
         await lock.release();
       }
     };
+    // The first call compiles and plans more than any later one: better now than during somebody's request. Whether the
+    // database answers in time is for readiness to say.
+    await store.ping().catch((error: unknown) => options.logger.warn({ err: error }, 'the embedded database is slow'));
     return { store, backend: 'embedded', close };
   } catch (error) {
     await lock.release();

@@ -297,12 +297,16 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       expect(pages).toEqual([3, 3, 1]);
     });
 
-    it.each(['', 'x', 'WyJub3QiLCJhIHBsYWNlIl0', 'a'.repeat(500)])('refuses the cursor %j', async (before) => {
-      const { userId } = await enrolledUser();
-      await expect(storage.store.authHistory(userId, { limit: 5, before })).rejects.toMatchObject({
-        code: 'ValidationError',
-      });
-    });
+    const yearZero = Buffer.from(JSON.stringify(['0000-01-01T00:00:00Z', randomUUID()])).toString('base64url');
+    it.each(['', 'x', 'WyJub3QiLCJhIHBsYWNlIl0', 'a'.repeat(500), yearZero])(
+      'refuses the cursor %j',
+      async (before) => {
+        const { userId } = await enrolledUser();
+        await expect(storage.store.authHistory(userId, { limit: 5, before })).rejects.toMatchObject({
+          code: 'ValidationError',
+        });
+      },
+    );
 
     it.each([0, 201, 1.5, Number.NaN])('refuses the page size %d', async (limit) => {
       await expect(storage.store.authHistory(randomUUID(), { limit, before: undefined })).rejects.toMatchObject({

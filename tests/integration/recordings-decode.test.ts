@@ -247,6 +247,7 @@ describe('limits', () => {
       const failure = await failureOf(bytes);
       expect(failure.code).toBe('UnsupportedAudioError');
       expect(failure.message).toContain(String(channels));
+      expect(failure.message).not.toContain('ffmpeg');
     }
   });
 
@@ -266,6 +267,7 @@ describe('limits', () => {
       const failure = await failureOf(bytes);
       expect(failure.code).toBe('UnsupportedAudioError');
       expect(failure.message).toContain(String(rate));
+      expect(failure.message).not.toContain('ffmpeg');
     }
   });
 });
@@ -275,6 +277,14 @@ describe('without ffmpeg', () => {
     const failure = await failureOf(codecFixture(name));
     expect(failure.code).toBe('UnsupportedAudioError');
     expect(failure.message).toContain('ffmpeg');
+  });
+
+  it('says for a WAV with another codec which one it is', async () => {
+    const wav = Buffer.from(writeWav(new Float32Array(1000), 8000, { encoding: 'pcm_s16le' }));
+    wav.writeUInt16LE(0x31, 20);
+    const failure = await failureOf(wav);
+    expect(failure.code).toBe('UnsupportedAudioError');
+    expect(failure.message).toMatch(/ffmpeg.*0x0031/);
   });
 
   it('looks for it only in absolute folders', async () => {

@@ -9,7 +9,8 @@ import { storageOptions, temporaryFolder } from '../support/embedded-storage.js'
 const MIGRATIONS = fileURLToPath(new URL('../../supabase/migrations/', import.meta.url));
 const { snapshotFile } = storageOptions();
 
-describe('embedded database files', () => {
+// Making database files from scratch takes tens of seconds on a busy small machine.
+describe('embedded database files', { timeout: 120_000 }, () => {
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
   let databaseDir: string;
   let migrationsDir: string;

@@ -6,22 +6,36 @@ import { ApiClient } from '../../src/cli/client.js';
 import { type ServerProcess, startServerProcess } from '../../src/cli/server-process.js';
 import { DEVELOPMENT_KEY_FILE } from '../../src/config/client-environment.js';
 import { builtModule } from './built.js';
+import { requirePrivate } from './privacy.js';
+import { startTraceCollector } from './trace-collector.js';
 
 export interface LocalService {
   readonly server: ServerProcess;
   readonly client: ApiClient;
   readonly apiKey: string;
   readonly dataDir: string;
-  /** Stops the server and removes its data folder. */
-  close(): Promise<void>;
+  /** Traces received so far; empty when the service is not watched. */
+  traces(): string;
+  /** Stops the server, removes its data folder, and (when watched) fails if its logs or traces gave something away. */
+  close(signal?: NodeJS.Signals): Promise<void>;
+}
+
+export interface LocalServiceOptions {
+  /** Kept after `close`; default: a temporary folder of its own. */
+  readonly dataDir?: string;
+  /** Collects traces and searches logs and traces for secrets, numbers, URLs, audio and embeddings. Default true. */
+  readonly watched?: boolean;
+  /** Further texts that must not appear in logs or traces. */
+  readonly secrets?: readonly string[];
 }
 
 /** Starts the built server with development switches and no rate limits; `environment` overrides and adds. */
 export async function startLocalService(
   environment: Readonly<Record<string, string>> = {},
-  options: { readonly dataDir?: string } = {},
+  options: LocalServiceOptions = {},
 ): Promise<LocalService> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'voice-auth-')));
+  const collector = options.watched === false ? undefined : await startTraceCollector();
   const server = await startServerProcess({
     mainModule: builtModule('cli/main.js'),
     environment: {
@@ -30,18 +44,23 @@ export async function startLocalService(
       RATE_LIMIT_PER_MINUTE: '0',
       USER_RATE_LIMIT_PER_MINUTE: '0',
       SHUTDOWN_GRACE_SECONDS: '1',
+      ...(collector ? { LOG_LEVEL: 'trace', OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint } : {}),
       ...environment,
     },
   });
-  const apiKey = (await readFile(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8')).trim();
+  const apiKey = environment.API_KEYS ? '' : (await readFile(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8')).trim();
   return {
     server,
     client: new ApiClient({ server: server.url, apiKey }),
     apiKey,
     dataDir,
-    close: async () => {
-      await server.stop();
+    traces: () => collector?.text() ?? '',
+    close: async (signal) => {
+      await server.stop(signal);
+      await collector?.close();
+      const secrets = [apiKey, ...(options.secrets ?? [])].filter((secret) => secret !== '');
       if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
+      if (collector) requirePrivate({ logs: server.output(), traces: collector.text() }, secrets);
     },
   };
 }

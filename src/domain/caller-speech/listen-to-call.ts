@@ -36,7 +36,11 @@ export async function listenToCall(
   });
   const onAbort = () => settle('aborted');
   const onEnough = () => settle('enough');
-  const deadline = setTimeout(() => settle('deadline'), options.timeoutMs);
+  let open = false;
+  const deadline = setTimeout(() => {
+    if (open) settle('deadline');
+    else fail(new VoiceAuthError('ListenConnectionError', 'The call could not be connected to in time'));
+  }, options.timeoutMs);
   options.signal.addEventListener('abort', onAbort);
   options.enough.addEventListener('abort', onEnough);
   if (options.signal.aborted) onAbort();
@@ -56,7 +60,12 @@ export async function listenToCall(
         },
         { signal: stop.signal, connectTimeoutMs: Math.min(options.connectTimeoutMs, options.timeoutMs) },
       )
-      .catch((error: unknown) => fail(error));
+      .then(
+        () => {
+          open = true;
+        },
+        (error: unknown) => fail(error),
+      );
     return await ended;
   } catch (error) {
     if (error instanceof VoiceAuthError) throw error;

@@ -1,0 +1,114 @@
+/** Opening storage: the data folder's keys and lock, and a Supabase project that is not ready for us. */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { StorageConfig } from '../../src/config/config.js';
+import { openStorage } from '../../src/storage/open-storage.js';
+import { createEncryptionKeyEntry } from '../../src/storage/template-cipher.js';
+import { enrollmentOf, storageOptions, temporaryFolder } from '../support/embedded-storage.js';
+
+describe('embedded storage', () => {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  let config: StorageConfig;
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+    config = { supabase: undefined, dataDir: join(folder.path, 'data'), timeoutMs: 20_000, encryptionKeys: undefined };
+  });
+  afterEach(() => folder.remove());
+
+  const modeOf = async (...path: string[]) => (await stat(join(config.dataDir, ...path))).mode & 0o777;
+
+  it('keeps folder, database and key to its owner, and lets nobody else in while open', {
+    timeout: 60_000,
+  }, async () => {
+    const first = await openStorage(config, storageOptions());
+    expect(first.backend).toBe('embedded');
+    const userId = randomUUID();
+    await first.store.saveEnrollment(enrollmentOf(userId));
+    expect([await modeOf(), await modeOf('database'), await modeOf('encryption.keys')]).toEqual([0o700, 0o700, 0o600]);
+    await expect(openStorage(config, storageOptions())).rejects.toMatchObject({ name: 'DirectoryLockError' });
+    await first.store.ping();
+    await first.close();
+    await first.close();
+    await expect(first.store.ping()).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+
+    const second = await openStorage(config, storageOptions());
+    expect((await second.store.findUser(userId))?.samples).toHaveLength(1);
+    await second.close();
+  });
+
+  it('does not make a new key for an old database', { timeout: 60_000 }, async () => {
+    await (await openStorage(config, storageOptions())).close();
+    const keyFile = join(config.dataDir, 'encryption.keys');
+    const keys = (await readFile(keyFile, 'utf8')).trim();
+    await rm(keyFile);
+    await expect(openStorage(config, storageOptions())).rejects.toMatchObject({
+      name: 'StorageError',
+      message: expect.stringContaining(keyFile),
+    });
+    const configured = await openStorage({ ...config, encryptionKeys: [keys] }, storageOptions());
+    await configured.close();
+  });
+});
+
+describe('a Supabase project', () => {
+  const keys = { dataDir: '', timeoutMs: 2000, encryptionKeys: [createEncryptionKeyEntry()] };
+
+  async function withProject<T>(status: number, body: unknown, use: (config: StorageConfig) => Promise<T>): Promise<T> {
+    const server = createServer((_, response) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      return await use({ ...keys, supabase: { url, key: 'a-service-role-key' } });
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  it.each([
+    [200, { schema_version: 0 }],
+    [404, { code: 'PGRST202', message: 'Could not find the function public.va_ping', details: null, hint: null }],
+  ])('without the migrations is refused at start (%i)', async (status, body) => {
+    const opening = withProject(status, body, (config) => openStorage(config, storageOptions()));
+    await expect(opening).rejects.toMatchObject({
+      name: 'StorageError',
+      message: expect.stringContaining('apply supabase/migrations'),
+    });
+  });
+
+  it('that refuses the key is refused at start', async () => {
+    const opening = withProject(401, { message: 'Invalid API key' }, (config) => openStorage(config, storageOptions()));
+    await expect(opening).rejects.toMatchObject({
+      name: 'StorageError',
+      message: expect.stringContaining('SUPABASE_SERVICE_ROLE_KEY'),
+    });
+  });
+
+  it('is used when it has them', async () => {
+    await withProject(200, { schema_version: 1 }, async (config) => {
+      const storage = await openStorage(config, storageOptions());
+      expect(storage.backend).toBe('supabase');
+      await storage.store.ping();
+      await storage.close();
+    });
+  });
+
+  it('that is down does not keep the service from starting', async () => {
+    const config = await withProject(200, {}, async (used) => used);
+    const storage = await openStorage(config, storageOptions());
+    await expect(storage.store.ping()).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+  });
+
+  it('needs encryption keys', async () => {
+    const config = { ...keys, encryptionKeys: undefined, supabase: { url: 'http://127.0.0.1:1', key: 'a-key' } };
+    await expect(async () => openStorage(config, storageOptions())).rejects.toThrow('EMBEDDING_ENCRYPTION_KEYS');
+  });
+});

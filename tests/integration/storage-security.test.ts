@@ -1,0 +1,281 @@
+/** What the database itself guarantees: who may touch what, the audit trail, templates that are bound to their rows. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Metrics } from '../../src/observability/metrics.js';
+import { DatabaseClient } from '../../src/storage/database-client.js';
+import { type EmbeddedDatabase, SqlError } from '../../src/storage/embedded/embedded-database.js';
+import { createPostgrestShim } from '../../src/storage/postgrest-shim.js';
+import { SupabaseAuthStore } from '../../src/storage/supabase-auth-store.js';
+import { createEncryptionKeyEntry, TemplateCipher } from '../../src/storage/template-cipher.js';
+import {
+  attemptOf,
+  enrollmentOf,
+  openTestDatabase,
+  rejectOf,
+  temporaryFolder,
+  testEmbedding,
+} from '../support/embedded-storage.js';
+
+const API_ROLES = ['anon', 'authenticated'] as const;
+const TABLES = ['users', 'voiceprints', 'voice_samples', 'auth_attempts', 'audit_events', 'rate_limits'];
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let database: EmbeddedDatabase;
+let store: SupabaseAuthStore;
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  database = await openTestDatabase(join(folder.path, 'database'));
+  const client = new DatabaseClient({
+    url: 'http://embedded.invalid',
+    key: 'embedded',
+    timeoutMs: 20_000,
+    metrics: new Metrics(),
+    fetch: createPostgrestShim(database),
+  });
+  store = new SupabaseAuthStore(client, new TemplateCipher([createEncryptionKeyEntry()]));
+});
+afterAll(async () => {
+  await database.close();
+  await folder.remove();
+});
+
+const sql = (text: string, params: readonly string[] = []) => database.transaction([{ sql: text, params }]);
+const sqlAs = (role: string, text: string) => database.transaction([{ sql: `set local role ${role}` }, { sql: text }]);
+const refusal = { failure: { code: '42501' } };
+
+describe('access', () => {
+  it('has row-level security enabled and forced, without a policy, on every table', async () => {
+    const tables = await sql(`select relname, relrowsecurity, relforcerowsecurity from pg_class
+      where relnamespace = 'voice_auth'::regnamespace and relkind = 'r' order by relname`);
+    expect(tables).toEqual(
+      [...TABLES].sort().map((relname) => ({ relname, relrowsecurity: true, relforcerowsecurity: true })),
+    );
+    expect(await sql('select * from pg_policies')).toEqual([]);
+  });
+
+  it.each([...API_ROLES, 'service_role'])('lets %s read and write no table', async (role) => {
+    for (const table of TABLES) {
+      for (const statement of [
+        `select * from voice_auth.${table}`,
+        `insert into voice_auth.${table} default values`,
+        `delete from voice_auth.${table}`,
+        `truncate voice_auth.${table}`,
+      ]) {
+        await expect(sqlAs(role, statement), statement).rejects.toMatchObject(refusal);
+      }
+    }
+  });
+
+  it.each(API_ROLES)('shows %s no row even with a grant given by mistake', async (role) => {
+    await store.saveEnrollment(enrollmentOf(randomUUID()));
+    const rows = await database.transaction([
+      { sql: `grant usage on schema voice_auth to ${role}` },
+      { sql: `grant select on all tables in schema voice_auth to ${role}` },
+      { sql: `set local role ${role}` },
+      { sql: 'select (select count(*) from voice_auth.users) + (select count(*) from voice_auth.voiceprints) as n' },
+    ]);
+    expect(rows).toEqual([{ n: 0 }]);
+    await sql(`revoke all on all tables in schema voice_auth from ${role}`);
+    await sql(`revoke usage on schema voice_auth from ${role}`);
+  });
+
+  it('lets service_role alone execute the functions, which run with an empty search path', async () => {
+    const functions = await sql(`select p.proname as name, p.prosecdef as definer, p.proconfig as config,
+        has_function_privilege('anon', p.oid, 'execute') as anon,
+        has_function_privilege('authenticated', p.oid, 'execute') as authenticated,
+        has_function_privilege('service_role', p.oid, 'execute') as service
+      from pg_proc p where p.pronamespace = 'public'::regnamespace`);
+    expect(functions.length).toBeGreaterThanOrEqual(10);
+    for (const one of functions) {
+      expect(one).toMatchObject({ definer: true, anon: false, authenticated: false, service: true });
+      expect(one.config).toContain('search_path=""');
+    }
+    const inner =
+      await sql(`select p.proname from pg_proc p cross join unnest(array['anon', 'authenticated', 'service_role']) r
+      where p.pronamespace = 'voice_auth'::regnamespace and has_function_privilege(r, p.oid, 'execute')`);
+    expect(inner).toEqual([]);
+  });
+
+  it('answers anon with 401 for every function', async () => {
+    const shim = createPostgrestShim(database, { role: 'anon' });
+    const call = (name: string, args: unknown) =>
+      shim(`http://db.invalid/rest/v1/rpc/${name}`, { method: 'POST', body: JSON.stringify(args) });
+    const userId = randomUUID();
+    for (const [name, args] of [
+      ['va_ping', {}],
+      ['va_find_user', { p_user_id: userId }],
+      ['va_user_status', { p_user_id: userId }],
+      ['va_auth_history', { p_user_id: userId, p_limit: 5 }],
+      ['va_erase_user', { p_user_id: userId, p_correlation_id: 'c', p_actor: 'a' }],
+      ['va_rate_limit_hit', { p_key: 'k', p_window_ms: 1000 }],
+      ['va_purge', { p_attempts_before: new Date().toISOString() }],
+      ['va_verify_audit_chain', {}],
+    ] as const) {
+      expect((await call(name, args)).status, name).toBe(401);
+    }
+  });
+});
+
+describe('what is stored', () => {
+  it('holds no embedding in the clear, and no template that reads in another place', async () => {
+    const [one, two] = [randomUUID(), randomUUID()];
+    await store.saveEnrollment(enrollmentOf(one, { centroid: testEmbedding(5) }));
+    await store.saveEnrollment(enrollmentOf(two, { centroid: testEmbedding(6) }));
+    const templateOf = async (userId: string) => {
+      const rows = await sql(`select encode(template, 'hex') as hex from voice_auth.voiceprints where user_id = $1`, [
+        userId,
+      ]);
+      return String(rows[0]?.hex);
+    };
+    const clear = Buffer.from(testEmbedding(5).buffer).toString('hex');
+    expect(await templateOf(one)).not.toContain(clear.slice(0, 32));
+    await sql(
+      `update voice_auth.voiceprints set template = decode($2, 'hex'), version = (
+      select version from voice_auth.voiceprints where user_id = $3) where user_id = $1`,
+      [one, await templateOf(two), two],
+    );
+    await expect(store.findUser(one)).rejects.toMatchObject({ code: 'InternalError' });
+    expect((await store.findUser(two))?.voiceprint?.centroid).toEqual(testEmbedding(6));
+  });
+
+  it('refuses a version that was rolled back', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    await sql('update voice_auth.voiceprints set version = version + 1 where user_id = $1', [userId]);
+    await expect(store.findUser(userId)).rejects.toMatchObject({ code: 'InternalError' });
+  });
+
+  it('cannot hold more than five samples, an accept without a match, or an attempt that is half anonymous', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    await store.recordAttempt(attemptOf(userId));
+    for (const [statement, code] of [
+      [`update voice_auth.voice_samples set slot = 6 where user_id = '${userId}'`, '23514'],
+      [`update voice_auth.auth_attempts set decision = 'accept' where user_id = '${userId}'`, '23514'],
+      [`update voice_auth.auth_attempts set score = 1.01 where user_id = '${userId}'`, '23514'],
+      [`update voice_auth.auth_attempts set user_id = null where user_id = '${userId}'`, '23514'],
+      [`delete from voice_auth.users where id = '${userId}'`, '23503'],
+    ] as const) {
+      await expect(sql(statement), statement).rejects.toMatchObject({ failure: { code } });
+    }
+  });
+
+  it('keeps of an erased person only statistics that lead nowhere', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    const attempt = rejectOf(userId, { callId: 'call-to-forget', modelId: `model-${userId.slice(0, 8)}` });
+    await store.recordAttempt(attempt);
+    await store.eraseUser(userId, { correlationId: 'erase-request-1', actor: 'admin-key' });
+    const left = await sql('select * from voice_auth.auth_attempts where model_id = $1', [attempt.modelId]);
+    expect(left).toMatchObject([
+      { user_id: null, correlation_id: null, call_id: null, decision: 'reject', reason: 'no_match', score: 0.3 },
+    ]);
+    expect(left[0]?.id).not.toBe(attempt.attemptId);
+    for (const table of TABLES) {
+      const rows = JSON.stringify(await sql(`select * from voice_auth.${table}`));
+      for (const trace of [userId, attempt.attemptId, attempt.correlationId, 'call-to-forget']) {
+        expect(rows, table).not.toContain(trace);
+      }
+    }
+  });
+
+  it('holds no address in the rate limits, and few that have expired', async () => {
+    for (let host = 1; host <= 40; host++) await store.hit(`ip:203.0.113.${host}`, 1);
+    await store.hit('ip:198.51.100.7', 600_000);
+    const rows = await sql('select * from voice_auth.rate_limits');
+    expect(JSON.stringify(rows)).not.toMatch(/203\.0\.113|198\.51/);
+    expect(rows.length).toBeLessThanOrEqual(12);
+  });
+});
+
+describe('purge', () => {
+  it('removes what has had its time and nothing else', async () => {
+    const [expired, kept] = [randomUUID(), randomUUID()];
+    for (const userId of [expired, kept]) await store.saveEnrollment(enrollmentOf(userId));
+    const old = attemptOf(kept);
+    await store.recordAttempt(old);
+    const recent = attemptOf(kept);
+    await store.recordAttempt(recent);
+    await sql(`update voice_auth.auth_attempts set created_at = '2020-01-01' where id = $1`, [old.attemptId]);
+    await sql('update voice_auth.users set retain_until = clock_timestamp() where id = $1', [expired]);
+    const purged = await store.purge(new Date('2021-01-01T00:00:00Z'));
+    expect(purged).toMatchObject({ users: 1, attempts: 1 });
+    expect(await store.findUser(expired)).toBeUndefined();
+    const history = await store.authHistory(kept, { limit: 5, before: undefined });
+    expect(history?.attempts.map(({ id }) => id)).toEqual([recent.attemptId]);
+  });
+});
+
+describe('audit trail', () => {
+  const events = () =>
+    sql('select seq::int, action, subject, request_ref, actor from voice_auth.audit_events order by seq');
+  /** What verification says after edits by somebody who can switch the triggers off; all of it is rolled back again. */
+  const verdictAfter = async (...edits: readonly string[]): Promise<unknown> => {
+    const failure = await database
+      .transaction([
+        { sql: 'set local session_replication_role = replica' },
+        ...edits.map((edit) => ({ sql: edit })),
+        { sql: `do $$ begin raise exception '%', public.va_verify_audit_chain(); end $$` },
+      ])
+      .catch((error: unknown) => error);
+    return JSON.parse(failure instanceof SqlError ? failure.failure.message : 'null');
+  };
+
+  it('links the events of a person without naming them', async () => {
+    const userId = randomUUID();
+    const first = enrollmentOf(userId);
+    const { version } = await store.saveEnrollment(first);
+    await store.saveEnrollment(enrollmentOf(userId, { expectedVersion: version }));
+    await store.eraseUser(userId, { correlationId: 'erase-request-2', actor: 'admin-key' });
+    const own = (await events()).slice(-3);
+    expect(own).toMatchObject([
+      { action: 'voiceprint.created', actor: 'test-key' },
+      { action: 'voiceprint.updated', actor: 'test-key' },
+      { action: 'user.erased', actor: 'admin-key', request_ref: 'erase-request-2' },
+    ]);
+    expect(new Set(own.map(({ subject }) => subject)).size).toBe(1);
+    expect(JSON.stringify(own)).not.toContain(userId);
+    expect(JSON.stringify(own)).not.toContain(first.correlationId);
+  });
+
+  it('cannot be changed or shortened', async () => {
+    for (const statement of [
+      `update voice_auth.audit_events set actor = 'somebody else'`,
+      'delete from voice_auth.audit_events',
+      'truncate voice_auth.audit_events',
+    ]) {
+      await expect(sql(statement), statement).rejects.toMatchObject({ failure: { code: 'VA006' } });
+    }
+  });
+
+  it('shows where it was changed behind its triggers', async () => {
+    const count = (await events()).length;
+    expect(count).toBeGreaterThan(4);
+    expect(await store.verifyAuditChain()).toMatchObject({ intact: true, events: count });
+    for (const column of ['actor', 'action', 'subject', 'request_ref']) {
+      const changed = await verdictAfter(`update voice_auth.audit_events set ${column} = 'x.y' where seq = 3`);
+      expect(changed, column).toMatchObject({ ok: false, broken_at: 3 });
+    }
+    const edits = [
+      [`update voice_auth.audit_events set at = at + interval '1 microsecond' where seq = 2`, 2],
+      [`update voice_auth.audit_events set detail = detail || '{"n": 1}' where seq = 2`, 2],
+      ['delete from voice_auth.audit_events where seq = 3', 3],
+      ['delete from voice_auth.audit_events where seq = 1', 1],
+      ['update voice_auth.audit_events set seq = 1000000 where seq = 2', 2],
+    ] as const;
+    for (const [edit, brokenAt] of edits) {
+      expect(await verdictAfter(edit), edit).toMatchObject({ ok: false, broken_at: brokenAt });
+    }
+    expect(await store.verifyAuditChain()).toMatchObject({ intact: true, events: count });
+  });
+
+  it('also notices an event whose own hash was recomputed', async () => {
+    const forged = await verdictAfter(
+      `update voice_auth.audit_events set actor = 'forged' where seq = 2`,
+      'update voice_auth.audit_events e set hash = voice_auth.audit_hash(e) where seq = 2',
+    );
+    expect(forged).toMatchObject({ ok: false, broken_at: 3 });
+  });
+});

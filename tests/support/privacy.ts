@@ -1,0 +1,46 @@
+/** What may never be in a log line or a trace, as patterns; every watched server is searched for them when it closes. */
+
+interface Forbidden {
+  readonly what: string;
+  readonly pattern: RegExp;
+}
+
+const FORBIDDEN: readonly Forbidden[] = [
+  { what: 'a phone number', pattern: /\+[1-9]\d{7,14}\b/ },
+  { what: 'a WebSocket URL', pattern: /wss?:\/\// },
+  { what: 'a listen path', pattern: /\/listen\b/ },
+  { what: 'a URL with a path', pattern: /https?:\/\/[^\s"'\\]+\/[^\s"'\\]*\.(wav|mp3|flac|ogg|webm|m4a)/i },
+  { what: 'an API key', pattern: /vak_[A-Za-z0-9-]+_[A-Za-z0-9_-]{20,}/ },
+  { what: 'an authorization header', pattern: /bearer\s+[A-Za-z0-9._-]{8,}/i },
+  { what: 'an array of numbers (audio or an embedding)', pattern: /(-?\d+\.\d+(e-?\d+)?,\s*){8,}/ },
+  { what: 'a long base64 or hex text (audio, an embedding or a key)', pattern: /[A-Za-z0-9+/]{120,}/ },
+];
+
+/** What of the forbidden is in `text`, with a little context; empty when nothing is. */
+export function privacyLeaks(text: string, secrets: readonly string[] = []): string[] {
+  const found = FORBIDDEN.flatMap(({ what, pattern }) => {
+    const match = pattern.exec(text);
+    return match ? [`${what}: ...${text.slice(Math.max(0, match.index - 60), match.index + 60)}...`] : [];
+  });
+  const spelled = secrets.filter((secret) => text.includes(secret)).map(() => 'a secret of this test');
+  return [...found, ...spelled];
+}
+
+/**
+ * Throws when logs or traces give something away. Of the logs only the JSON lines count: what the server prints for the
+ * person at the terminal shows the development API key on purpose.
+ */
+export function requirePrivate(
+  records: { readonly logs: string; readonly traces: string },
+  secrets: readonly string[],
+): void {
+  const logLines = records.logs
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .join('\n');
+  const leaks = [
+    ...privacyLeaks(logLines, secrets).map((leak) => `log: ${leak}`),
+    ...privacyLeaks(records.traces, secrets).map((leak) => `trace: ${leak}`),
+  ];
+  if (leaks.length > 0) throw new Error(`Logs or traces gave something away:\n${leaks.join('\n')}`);
+}

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest';
+import { privacyLeaks, requirePrivate } from '../../support/privacy.js';
+
+describe('privacyLeaks', () => {
+  it.each([
+    ['a number', '{"phone":"+15550100001"}'],
+    ['a listen URL', 'dialling wss://phone.example/abc'],
+    ['a listen path', 'GET /1234/listen'],
+    ['an audio URL', 'fetch https://files.example/a/b.wav'],
+    ['an API key', 'vak_dev_abcdefghijklmnopqrstuvwxyz'],
+    ['a bearer token', 'Authorization: Bearer abcdefgh123'],
+    ['an embedding', '[0.1, -0.25, 0.3, 0.4, 1.5e-3, 0.2, 0.11, 0.9, 0.2]'],
+    ['base64', 'QUJD'.repeat(40)],
+  ])('finds %s', (_, text) => {
+    expect(privacyLeaks(text)).toHaveLength(1);
+  });
+
+  it('finds a secret by its text and lets ordinary lines pass', () => {
+    const line = '{"level":30,"time":"2026-01-01T00:00:00.000Z","msg":"verification recorded","net_speech_ms":2200}';
+    expect(privacyLeaks(line)).toEqual([]);
+    expect(privacyLeaks(line, ['recorded'])).toHaveLength(1);
+  });
+
+  it('looks at log lines and traces, not at what is printed for people', () => {
+    const printed = 'API key vak_dev_abcdefghijklmnopqrstuvwxyz\n{"msg":"listening"}';
+    expect(() => requirePrivate({ logs: printed, traces: '' }, [])).not.toThrow();
+    expect(() => requirePrivate({ logs: `{"k":"+15550100001"}`, traces: '' }, [])).toThrow(/phone/);
+    expect(() => requirePrivate({ logs: '', traces: 'wss://x' }, [])).toThrow(/trace/);
+  });
+});
