@@ -102,7 +102,7 @@ tree=$folder
 case $user in '' | root | 0*) fail "the image would run as root" ;; esac
 
 # ---- what must not be in there ----
-for tool in typescript vitest @biomejs esbuild; do
+for tool in typescript vitest @biomejs/biome esbuild; do
   [ ! -e "$tree/node_modules/$tool" ] || fail "$tool is a tool for development"
 done
 foreign=$(find "$tree/node_modules" \( -name '*.dll' -o -name '*.dylib' -o -name '*providers_cuda*' \) -print)

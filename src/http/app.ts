@@ -62,7 +62,13 @@ export function createApp(deps: AppDeps): Express {
 
   app.use(correlation(), instrumentation(logger, metrics), closeWhileDraining(isDraining), apiHeaders());
   if (config.corsOrigins.length > 0) app.use(crossOrigin(config.corsOrigins));
-  app.use(operations.docs.path, named(operations.docs.name), documentationHeaders(), swaggerUi.serveFiles(document));
+  app.use(
+    operations.docs.path,
+    named(operations.docs.name),
+    withoutManifest(),
+    documentationHeaders(),
+    swaggerUi.serveFiles(document),
+  );
   app.use(noStore());
   const routes = [
     ...enrollmentRoutes(operations, deps.enrollment),
@@ -99,4 +105,10 @@ function named(operation: string): RequestHandler {
     stateOf(req).operation = operation;
     next();
   };
+}
+
+/** The page's package answers for its own manifest, in a form that is not ours. */
+function withoutManifest(): RequestHandler {
+  const refuse = notFound();
+  return (req, res, next) => (req.path.endsWith('/package.json') ? refuse(req, res, next) : next());
 }

@@ -1,5 +1,6 @@
 /** Time and size limits of the listening socket itself, below the app: slow and endless requests end here. */
 import type { Server } from 'node:http';
+import { answerUnreadableRequests } from './unreadable-requests.js';
 
 /** Time to send the whole request, body included. Answers may take longer. */
 const REQUEST_TIMEOUT_MS = 60_000;
@@ -8,10 +9,11 @@ const HEADERS_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const MAX_HEADERS = 100;
 
-/** Sets the limits on a server made from the app. */
+/** Sets the limits on a server made from the app, and how requests beyond them are answered. */
 export function applyServerLimits(server: Server): void {
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxHeadersCount = MAX_HEADERS;
+  answerUnreadableRequests(server);
 }

@@ -87,6 +87,7 @@ const FAILURES: ReadonlyMap<string, readonly [ErrorCode, string]> = new Map([
   ['VA004', ['UserNotFoundError', 'There is no such user']],
   ['22P02', ['ValidationError', 'An identifier is not well-formed']],
   ['22008', ['ValidationError', 'A date is out of range']],
+  ['22009', ['ValidationError', 'A time zone is out of range']],
 ]);
 
 function translate(failure: DatabaseFailure): VoiceAuthError {

@@ -20,6 +20,9 @@ beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'voice-auth-crash-'));
   const script = { caller: voiceSamples('alice-call-1'), sampleRateHz: VOICE_RATE_HZ, variant: { speed: 8 } };
   simulator = await startListenSimulator({ call: () => script });
+  const service = await startLocalService({}, { dataDir });
+  await service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: userId });
+  await service.close();
 });
 
 afterAll(async () => {
@@ -54,7 +57,6 @@ describe('crashes', () => {
   it(`keeps every answered success over ${ROUNDS} kills during ${CALLS} verifications`, async () => {
     const answered: string[] = [];
     let service = await startLocalService({ LOG_LEVEL: 'info' }, { dataDir, watched: false });
-    await service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: userId });
     for (let round = 1; round <= ROUNDS; round++) {
       let inRound = 0;
       let killed: Promise<unknown> | undefined;
