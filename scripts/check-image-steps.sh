@@ -39,7 +39,8 @@ allowed() { # does a `!` line of .dockerignore (which starts by ignoring everyth
 }
 
 # ---- the Dockerfile ----
-stage= folder= user= entrypoint= command=
+say "node $(node --version), npm $(npm --version 2>/dev/null)"
+stage="" folder="" user="" entrypoint="" command=""
 declare -A stage_environment=()
 run_step() {
   if [ "$stage" != build ]; then
@@ -111,7 +112,7 @@ foreign=$(find "$tree/node_modules" \( -name '*.dll' -o -name '*.dylib' -o -name
 for name in .env data .git tests; do [ ! -e "$tree/$name" ] || fail "$name does not belong into an image"; done
 
 say "sizes"
-du -sh "$tree" "$tree"/*/ | sed "s#$tree#/app#"
+{ du -sh "$tree"/*/ && du -sh "$tree"; } | sed "s#$tree#/app#"
 
 # ---- run it ----
 say "start"
