@@ -10,6 +10,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config/config.js';
+import { WorkLimit } from '../src/domain/admission.js';
 import { CallerSpeech } from '../src/domain/caller-speech/caller-speech.js';
 import { listenToRecording } from '../src/domain/caller-speech/listen-to-recording.js';
 import { SpeechEmbedding } from '../src/domain/caller-speech/speech-embedding.js';
@@ -81,6 +82,7 @@ const decoder = new WorkerRecordingDecoder(config.recordings, {
 });
 const cohort = new Cohort(model.package.cohort, model.package.manifest.embeddingSize, { top: COHORT_TOP });
 
+const recordings = new WorkLimit({ max: 8, what: 'recordings', retryAfterSeconds: 1 });
 const calls: Call[] = [];
 const never = new AbortController().signal;
 let next = 0;
@@ -92,8 +94,10 @@ async function embedCalls(): Promise<void> {
       maxSpeechMs: 30_000,
       inference: { priority: 'upload' },
     });
-    await listenToRecording(await decoder.decode(readFileSync(path), { signal: never }), speech, {
-      channel: undefined,
+    await listenToRecording({ kind: 'upload', bytes: readFileSync(path), channel: undefined }, speech, {
+      fetcher: { fetch: () => Promise.reject(new Error('nothing is fetched here')) },
+      decoder,
+      recordings,
       signal: never,
     });
     const samples = speech.samples();

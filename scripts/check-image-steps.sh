@@ -163,6 +163,7 @@ cli verify -u "$person" -f "$voices/bob-call-1.wav" && fail "another speaker is 
 VOICE_AUTH_URL=http://127.0.0.1:$port VOICE_AUTH_API_KEY=wrong node "$tree/dist/cli/main.js" history -u "$person" \
   2>/dev/null && fail "a wrong API key is accepted"
 
+children=$(ps -o pid= --ppid "$server")
 say "SIGTERM"
 kill -TERM "$server"
 status=0
@@ -171,4 +172,7 @@ server=
 [ "$status" = 0 ] || fail "exit code $status after SIGTERM"
 grep -q '"event":"stopped"' "$work/server.out" || fail "no orderly stop"
 grep -qF "$api_key" "$work/server.out" "$work/server.err" && fail "the API key is in the log"
+for child in $children; do
+  [ ! -e "/tmp/mat-debug-$child.log" ] || fail "onnxruntime's telemetry runs in process $child"
+done
 say "ok: exit code 0"

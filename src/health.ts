@@ -7,7 +7,7 @@ export interface HealthParts {
   readonly backend: string;
   /** The components of the model's room. */
   readonly embedder: () => readonly ComponentHealth[];
-  readonly activeVerifications: () => number;
+  readonly activeWork: () => number;
   readonly isDraining: () => boolean;
 }
 
@@ -21,7 +21,7 @@ export function createHealthReporter(parts: HealthParts): HealthReporter {
       return [
         { name: 'database', ok: await answersInTime(parts.store), detail: { backend: parts.backend } },
         ...parts.embedder(),
-        { name: 'lifecycle', ok: !draining, detail: { draining, activeVerifications: parts.activeVerifications() } },
+        { name: 'lifecycle', ok: !draining, detail: { draining, active: parts.activeWork() } },
       ];
     },
   };

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { DEVELOPMENT_KEY_FILE } from './config/client-environment.js';
 import type { Config } from './config/config.js';
 import { ConfigurationError } from './config/environment.js';
+import { WorkLimit } from './domain/admission.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
 import { calibrationSchema } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
@@ -41,6 +42,8 @@ export interface RunningServer {
 const GIVE_UP_MS = 5_000;
 const PART_CLOSE_MS = 5_000;
 const IDLE_SWEEP_MS = 100;
+/** A decoded recording of five minutes may take 100 MB. */
+const MAX_DECODED_RECORDINGS = 8;
 
 /** Starts everything and listens. Rejects with a clear error (and nothing left open) when a part cannot start. */
 export async function startServer(config: Config): Promise<RunningServer> {
@@ -78,6 +81,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
 
     const giveUp = new AbortController();
     let draining = false;
+    const work = new WorkLimit({
+      max: config.verification.maxActiveCalls,
+      what: 'enrollments and verifications',
+      retryAfterSeconds: 5,
+      onChange: (active) => metrics.activeCalls.set(active),
+    });
     const parts = {
       store: storage.store,
       embedder: model.embedder,
@@ -86,6 +95,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
       calls: createCallSources({ vapi: config.vapiListen, outbound: config.outbound, metrics, logger }),
       fetcher,
       decoder,
+      work,
+      recordings: new WorkLimit({ max: MAX_DECODED_RECORDINGS, what: 'recordings', retryAfterSeconds: 2 }),
       metrics,
       logger,
       shutdown: giveUp.signal,
@@ -104,7 +115,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         store: storage.store,
         backend: storage.backend,
         embedder: () => model.health(),
-        activeVerifications: () => verification.activeCount,
+        activeWork: () => work.active,
         isDraining: () => draining,
       }),
       isDraining: () => draining,
@@ -120,7 +131,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     let closing: Promise<void> | undefined;
     const close = async () => {
       draining = true;
-      logger.info({ event: 'draining', active: verification.activeCount }, 'shutting down');
+      logger.info({ event: 'draining', active: work.active }, 'shutting down');
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       // A connection kept alive by its client turns idle only after its last answer.
       const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS);

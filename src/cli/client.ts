@@ -9,6 +9,9 @@ export interface ClientOptions {
   readonly apiKey?: string | undefined;
 }
 
+/** Longer than a verification may listen (WEBSOCKET_TIMEOUT is at most 600 s). */
+const ANSWER_TIMEOUT_MS = 660_000;
+
 export type Json = Readonly<Record<string, unknown>>;
 
 export class ApiClient {
@@ -60,7 +63,12 @@ export class ApiClient {
   private async send(path: string, init: ClientRequest): Promise<Response> {
     const headers = { ...init.headers, ...(this.apiKey ? { authorization: `Bearer ${this.apiKey}` } : {}) };
     try {
-      return await fetch(this.base + path, { ...init, headers, redirect: 'error' });
+      return await fetch(this.base + path, {
+        ...init,
+        headers,
+        redirect: 'error',
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      });
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
       throw new CommandError(`No answer from ${this.base}${cause}. Is the server running? Start it with "npm start".`);

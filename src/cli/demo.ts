@@ -25,10 +25,12 @@ export function registerDemo(program: Command): void {
   program
     .command('demo')
     .description('enroll a speaker, verify the same one and another on simulated calls, show the history (about 20 s)')
-    .action(runDemo);
+    .option('--json', 'print the outcome as one line of JSON')
+    .action((options: { json?: boolean }) => runDemo(options.json === true));
 }
 
-async function runDemo(): Promise<void> {
+async function runDemo(json: boolean): Promise<void> {
+  const say = (text: string) => (json ? undefined : process.stdout.write(`${text}\n`));
   const dataDir = await mkdtemp(join(tmpdir(), 'voice-auth-demo-'));
   const closers: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })];
   try {
@@ -54,16 +56,18 @@ async function runDemo(): Promise<void> {
     );
 
     say('\n3. Alice calls (another recording of hers) and is verified while she speaks');
-    const alice = await verifyWithProgress(client, { user, listen: simulator.url('call-alice') }, false);
+    const alice = await verifyWithProgress(client, { user, listen: simulator.url('call-alice') }, json);
     say(`   ${describeResult(alice)}`);
     say('\n4. Bob calls and claims to be Alice');
-    const bob = await verifyWithProgress(client, { user, listen: simulator.url('call-bob') }, false);
+    const bob = await verifyWithProgress(client, { user, listen: simulator.url('call-bob') }, json);
     say(`   ${describeResult(bob)}`);
 
     say('\n5. What was recorded');
-    say(historyTable(await fetchHistory(client, { user, limit: '10' })));
+    const history = await fetchHistory(client, { user, limit: '10' });
+    say(historyTable(history));
     requireOutcome(alice, 'accept');
     requireOutcome(bob, 'reject');
+    if (json) process.stdout.write(`${JSON.stringify({ enrolled, alice, bob, history })}\n`);
     say('\nAs expected: Alice accepted, Bob rejected. Voice is one signal: combine it with another factor.');
   } finally {
     for (const close of closers.reverse()) await close();
@@ -90,8 +94,4 @@ async function startCalls(): Promise<ListenSimulator> {
 
 function requireOutcome(result: Json, decision: string): void {
   if (result.decision !== decision) throw new CommandError(`Expected ${decision}, got ${String(result.decision)}`);
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -1,7 +1,7 @@
 /** `voice-auth keys`: makes API keys and template encryption keys for a deployment. */
-import { randomBytes } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import { createApiKey, SCOPES, type Scope } from '../http/api-keys.js';
+import { createEncryptionKeyEntry } from '../storage/template-cipher.js';
 import { CommandError } from './command-error.js';
 import { printResult } from './output.js';
 
@@ -29,10 +29,9 @@ export function registerKeys(program: Command): void {
   keys
     .command('encryption')
     .description('make an entry for EMBEDDING_ENCRYPTION_KEYS')
-    .option('--id <name>', 'name of the key', 'k1')
     .option('--json', 'print as one line of JSON')
-    .action((options: { id: string; json?: boolean }) => {
-      const entry = `${options.id}:${randomBytes(32).toString('base64')}`;
+    .action((options: { json?: boolean }) => {
+      const entry = createEncryptionKeyEntry();
       printResult(options.json === true, { entry }, entry);
     });
 }

@@ -37,12 +37,18 @@ for (const register of [
 }
 
 program.parseAsync().catch((error: unknown) => {
-  if (error instanceof CommandError && process.argv.includes('--json') && error.body) {
-    process.stdout.write(`${JSON.stringify(error.body)}\n`);
+  if (process.argv.includes('--json')) {
+    const body = (error instanceof CommandError && error.body) || { error: errorName(error), message: describe(error) };
+    process.stdout.write(`${JSON.stringify(body)}\n`);
   }
   process.stderr.write(`${describe(error)}\n`);
   process.exitCode = 1;
 });
+
+function errorName(error: unknown): string {
+  if (error instanceof VoiceAuthError) return error.code;
+  return error instanceof Error ? error.name : 'Error';
+}
 
 /** Known failures in one line; anything else with its stack, for a bug report. */
 function describe(error: unknown): string {

@@ -1,7 +1,9 @@
 /** `voice-auth serve`: runs the server until SIGINT or SIGTERM. */
 import type { Command } from 'commander';
 import { loadConfig } from '../config/config.js';
+import { createLogger, type Logger } from '../observability/logger.js';
 import { type RunningServer, startServer } from '../server.js';
+import { printResult } from './output.js';
 
 /** A made-up user for the commands that the banner suggests. */
 const EXAMPLE_USER = '6f1d7c5e-8a51-4c0e-9d0e-2f7d5f6a0001';
@@ -10,9 +12,13 @@ export function registerServe(program: Command): void {
   program
     .command('serve')
     .description('run the server (settings: environment variables, see `voice-auth config`)')
-    .action(async () => {
-      const server = await startServer(loadConfig());
-      process.stderr.write(banner(server));
+    .option('--json', 'print where it listens as one line of JSON instead of the banner')
+    .action(async (options: { json?: boolean }) => {
+      const config = loadConfig();
+      dieByTheLogger(createLogger(config.logLevel));
+      const server = await startServer(config);
+      if (options.json) printResult(true, { url: server.url, api_key: server.developmentKey ?? null }, '');
+      else process.stderr.write(banner(server));
       const stop = () => {
         // The second signal is for people who do not want to wait for the grace period.
         process.once('SIGINT', () => process.exit(130));
@@ -23,6 +29,17 @@ export function registerServe(program: Command): void {
       process.once('SIGTERM', stop);
       process.once('SIGINT', stop);
     });
+}
+
+/**
+ * A fault that nobody caught ends the process, as it must, but through the logger: what Node prints by itself may quote
+ * what was choked on, a URL for instance.
+ */
+function dieByTheLogger(logger: Logger): void {
+  process.on('uncaughtException', (error) => {
+    logger.fatal({ err: error, event: 'uncaught' }, 'uncaught fault, ending');
+    process.exit(1);
+  });
 }
 
 function banner(server: RunningServer): string {

@@ -22,6 +22,9 @@ export interface ServerProcessOptions {
   readonly startTimeoutMs?: number;
 }
 
+/** Grace period, giving up and closing parts together stay below this. */
+const STOP_TIMEOUT_MS = 120_000;
+
 /**
  * Starts `voice-auth serve` and waits until it listens. LOG_LEVEL must be `info` or lower (default), because the log says
  * the port. Rejects with the server's output when it ends first or takes too long.
@@ -42,7 +45,9 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     output: () => written.join(''),
     stop: async (signal = 'SIGTERM') => {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      const hung = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
       const [code, killedBy] = await exited;
+      clearTimeout(hung);
       return code ?? killedBy ?? 1;
     },
   };

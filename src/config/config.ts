@@ -6,7 +6,6 @@ import type { LogLevel } from '../observability/logger.js';
 import { ConfigurationError, ENVIRONMENT, type Environment, parseEnvironment, type Variable } from './environment.js';
 
 export interface HttpConfig {
-  readonly production: boolean;
   readonly host: string;
   readonly port: number;
   /** `id:scope+scope:sha256` entries; undefined = none configured. */
@@ -94,7 +93,7 @@ export interface Config {
 /** The package's own folder, where `models/` and `supabase/` lie. */
 export const PACKAGE_ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
+const LOOPBACK_HOSTS = ['127.0.0.1', '::1', '[::1]', 'localhost'];
 
 /** Reads and checks the environment. Throws `ConfigurationError` listing everything that is wrong. */
 export function loadConfig(source: Readonly<Record<string, string | undefined>> = process.env): Config {
@@ -108,7 +107,6 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
     logLevel: env.LOG_LEVEL,
     shutdownGraceMs: env.SHUTDOWN_GRACE_SECONDS * 1000,
     http: {
-      production: env.NODE_ENV === 'production',
       host: env.HOST ?? (env.API_KEYS ? '0.0.0.0' : '127.0.0.1'),
       port: env.PORT,
       apiKeys: env.API_KEYS,
@@ -192,6 +190,9 @@ function crossCheck(env: Environment): string[] {
       );
     }
   }
+  if (env.SUPABASE_URL && !isSecure(env.SUPABASE_URL)) {
+    problems.push('SUPABASE_URL: must be https (http only for a loopback address): the key travels with every request');
+  }
   if (!env.SUPABASE_URL && (env.SUPABASE_SERVICE_ROLE_KEY || env.SUPABASE_ANON_KEY)) {
     problems.push('SUPABASE_URL: required with a Supabase key');
   }
@@ -205,6 +206,11 @@ function crossCheck(env: Environment): string[] {
     problems.push('ENROLL_MIN_SPEECH_MS: must not be more than MAX_AUDIO_DURATION');
   }
   return problems;
+}
+
+function isSecure(text: string): boolean {
+  const url = new URL(text);
+  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK_HOSTS.includes(url.hostname));
 }
 
 function supabaseAccess(env: Environment): StorageConfig['supabase'] {
@@ -234,7 +240,7 @@ export function describeEnvironment(
   return Object.entries<Variable>(ENVIRONMENT).map(([name, { description, secret }]) => {
     const value = values[name];
     const shown = value === undefined ? '' : Array.isArray(value) ? value.join(',') : String(value);
-    const from = source[name] ? 'environment' : value === undefined ? 'unset' : 'default';
+    const from = source[name]?.trim() ? 'environment' : value === undefined ? 'unset' : 'default';
     return { name, value: secret && value !== undefined ? '(set)' : shown, source: from, description };
   });
 }

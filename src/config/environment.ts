@@ -14,6 +14,8 @@ const list = z.string().transform((value) =>
     .map((item) => item.trim())
     .filter((item) => item !== ''),
 );
+/** A list of secrets: nothing but commas is the same as unset. */
+const secretList = list.transform((items) => (items.length > 0 ? items : undefined));
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 
@@ -45,7 +47,7 @@ export const ENVIRONMENT = {
   PORT: variable(integer(0, 65_535).default(8000), 'Port to listen on; 0 picks a free one'),
   LOG_LEVEL: variable(z.enum(LOG_LEVELS).default('info'), 'trace, debug, info, warn, error, fatal or silent'),
   API_KEYS: secret(
-    list.optional(),
+    secretList.optional(),
     'Comma-separated `id:scope+scope:sha256` entries made by `voice-auth keys create` (scopes: enroll, verify, read, admin)',
   ),
   METRICS_PUBLIC: variable(flag.default(true), 'Serve /metrics without an API key (otherwise scope `read`)'),
@@ -60,7 +62,7 @@ export const ENVIRONMENT = {
   ),
   USER_RATE_LIMIT_PER_MINUTE: variable(
     integer(0, 1_000_000).default(10),
-    'Verifications per minute and claimed user; 0 = off',
+    'Enrollments and verifications per minute and user; 0 = off',
   ),
   MAX_UPLOAD_BYTES: variable(
     integer(10_000, 200_000_000).default(10_000_000),
@@ -88,7 +90,7 @@ export const ENVIRONMENT = {
     'Folder of the embedded database, its encryption key and the development API key',
   ),
   EMBEDDING_ENCRYPTION_KEYS: secret(
-    list.optional(),
+    secretList.optional(),
     'Key ring `id:base64(32 bytes)`, comma-separated: the first encrypts, all decrypt; required with Supabase',
   ),
   MODELS_DIR: variable(z.string().min(1).optional(), 'Folder with model packages; default: the ones shipped'),
@@ -103,7 +105,7 @@ export const ENVIRONMENT = {
   INFERENCE_QUEUE: variable(integer(1, 10_000).default(64), 'Inference requests that may wait; more answer 503'),
   INFERENCE_QUEUE_TIMEOUT_MS: variable(integer(50, 60_000).default(5000), 'Longest wait of an inference request'),
   VOICE_THRESHOLD: variable(
-    number(0, 0.9999).default(0.82),
+    number(0.3, 0.9999).default(0.82),
     'Score needed to accept; the false-match rate it stands for is (1 - score)^3',
   ),
   MIN_SPEECH_MS: variable(integer(1500, 60_000).default(2000), 'Net caller speech needed before any accept or reject'),
@@ -111,8 +113,8 @@ export const ENVIRONMENT = {
   WEBSOCKET_TIMEOUT: variable(number(1, 600).default(65), 'Seconds a verification listens at most'),
   ENROLL_MIN_SPEECH_MS: variable(integer(2000, 60_000).default(5000), 'Net speech needed in one enrollment sample'),
   ENROLL_MATCH_THRESHOLD: variable(
-    number(0, 0.9999).default(0.55),
-    'Score at which a further sample agrees with the voiceprint',
+    number(0.3, 0.9999).default(0.7),
+    'Score at which a further sample agrees with the voiceprint; at 0.7, 1 other speaker in 37 could add one, given an API key for it',
   ),
   MAX_FAILED_ATTEMPTS: variable(integer(1, 100).default(5), 'Rejected attempts in a row that lock a user'),
   LOCKOUT_MINUTES: variable(number(0.01, 10_080).default(15), 'How long a user stays locked'),
@@ -141,7 +143,10 @@ export const ENVIRONMENT = {
     z.string().min(1).optional(),
     'Sent as bearer token when listening, for assistants with listenAuthenticationEnabled',
   ),
-  OTEL_EXPORTER_OTLP_ENDPOINT: variable(z.url().optional(), 'OTLP/HTTP endpoint for traces; unset = tracing off'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: variable(
+    z.url({ protocol: /^https?$/ }).optional(),
+    'OTLP/HTTP endpoint for traces; unset = tracing off',
+  ),
   OTEL_SERVICE_NAME: variable(z.string().min(1).default('voice-auth'), 'Service name on traces'),
 } as const;
 
@@ -160,12 +165,13 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** Parses every variable; an empty string counts as unset. Throws `ConfigurationError` with all problems (never values). */
+/** Parses every variable, trimmed; an empty one counts as unset. Throws `ConfigurationError` with all problems (never values). */
 export function parseEnvironment(source: Readonly<Record<string, string | undefined>>): Environment {
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { schema }] of Object.entries<Variable>(ENVIRONMENT)) {
-    const raw = source[name];
+    // Trimmed, because a blank would be read as the number 0: a threshold that accepts everybody.
+    const raw = source[name]?.trim();
     const result = schema.safeParse(raw === '' ? undefined : raw);
     if (result.success) values[name] = result.data;
     else problems.push(`${name}: ${result.error.issues.map((issue) => issue.message).join(', ')}`);

@@ -64,3 +64,12 @@ export function validationError(issues: readonly FieldIssue[]): VoiceAuthError {
   const summary = issues.map((issue) => (issue.path ? `${issue.path}: ${issue.message}` : issue.message)).join('; ');
   return new VoiceAuthError('ValidationError', summary, { details: issues });
 }
+
+/** `AccountLockedError` with the time that is left. */
+export function accountLocked(until: Date): VoiceAuthError {
+  const retryAfterSeconds = Math.max(1, Math.ceil((until.getTime() - Date.now()) / 1000));
+  return new VoiceAuthError('AccountLockedError', 'Too many failed attempts: the user is locked for now', {
+    retryAfterSeconds,
+    details: { locked_until: until.toISOString() },
+  });
+}

@@ -30,11 +30,12 @@ export class InferenceChildProcess {
   ) {
     let child: ChildProcess;
     try {
-      // No environment: the child needs none of the service's secrets. No inherited flags: it needs no loader or tracer.
+      // No environment but this: the child needs none of the service's secrets, and onnxruntime would report its use to
+      // its maker and leave files in the temporary folder. No inherited flags: it needs no loader or tracer.
       child = fork(options.module, [], {
         serialization: 'advanced',
         execArgv: [],
-        env: {},
+        env: { ORT_DISABLE_TELEMETRY: '1' },
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       });
     } catch {

@@ -33,8 +33,6 @@ class SileroStream implements SpeechDetectorStream {
   private state = new Float32Array(DETECTOR_STATE_VALUES);
   private context = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
   private busy = false;
-  /** Counts resets, so that an answer from before one does not bring the past back. */
-  private era = 0;
 
   constructor(private readonly pool: InferencePool) {}
 
@@ -47,24 +45,15 @@ class SileroStream implements SpeechDetectorStream {
     const input = new Float32Array(DETECTOR_CONTEXT_SAMPLES + samples.length);
     input.set(this.context);
     input.set(samples, DETECTOR_CONTEXT_SAMPLES);
-    const { era } = this;
     this.busy = true;
     try {
       const output = await this.pool.run<'detect'>({ kind: 'detect', samples: input, state: this.state }, options);
-      if (era === this.era) {
-        this.state = output.state.slice();
-        this.context = input.slice(-DETECTOR_CONTEXT_SAMPLES);
-      }
+      this.state = output.state.slice();
+      this.context = input.slice(-DETECTOR_CONTEXT_SAMPLES);
       return output.probabilities.slice();
     } finally {
       this.busy = false;
     }
-  }
-
-  reset(): void {
-    this.era++;
-    this.state = new Float32Array(DETECTOR_STATE_VALUES);
-    this.context = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
   }
 }
 

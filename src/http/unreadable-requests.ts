@@ -24,7 +24,7 @@ export function answerUnreadableRequests(server: Server): void {
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // In the middle of an answer another one would be taken for a part of it.
-    const answering = [...(running.get(socket) ?? [])].some(({ headersSent }) => headersSent);
+    const answering = [...(running.get(socket) ?? [])].some((begun) => begun.headersSent && !begun.writableEnded);
     if (socket.writable && !answering && error.code !== 'ECONNRESET') socket.write(answerTo(error));
     socket.destroy(error);
   });

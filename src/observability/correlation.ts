@@ -13,9 +13,14 @@ export interface CorrelationContext {
 
 const storage = new AsyncLocalStorage<CorrelationContext>();
 
-/** Whether a caller-supplied id may be used as it is. Phone-number-like ids (digits only) are refused: they would be logged. */
+/** Ten to fifteen digits on their own look like a phone number; the last group of a UUID may, too, and is none. */
+const PHONE_LIKE = /(?<![A-Za-z0-9])\d{10,15}(?![A-Za-z0-9])/;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Whether a caller-supplied id may be used as it is. Ids that hold something like a phone number are refused: they are logged. */
 export function isWellFormedId(value: string): boolean {
-  return WELL_FORMED.test(value) && !/^[\d.:_-]+$/.test(value);
+  if (UUID.test(value)) return true;
+  return WELL_FORMED.test(value) && !PHONE_LIKE.test(value) && !/^[\d.:_-]+$/.test(value);
 }
 
 /** The given id when well-formed, else a fresh UUID. */

@@ -65,14 +65,16 @@ export class Metrics {
     'cause',
   ]);
   readonly inferenceRestarts = this.counter('inference_child_restarts_total', 'Inference children replaced.');
-  readonly activeCalls = this.gauge('active_calls', 'Calls being listened to.');
+  readonly activeCalls = this.gauge('active_calls', 'Enrollments and verifications in progress.');
   readonly listenConnections = this.counter('listen_connections_total', 'Outgoing listen connections by outcome.', [
     'outcome',
   ]);
   readonly framesReceived = this.counter('audio_frames_received_total', 'Wire frames of audio received.');
-  readonly framesDropped = this.counter('audio_frames_dropped_total', 'Wire frames of audio dropped, by cause.', [
-    'cause',
-  ]);
+  readonly framesDropped = this.counter(
+    'audio_frames_dropped_total',
+    'Frames dropped, by cause: wire frames, or detector frames for `backlog`.',
+    ['cause'],
+  );
   readonly databaseSeconds = this.histogram(
     'database_seconds',
     'Time of one database call.',

@@ -25,6 +25,8 @@ export async function startTracing(options: TracingOptions): Promise<(timeoutMs:
     }),
     spanProcessors: [new tracing.BatchSpanProcessor(new OTLPTraceExporter({ url }), { scheduledDelayMillis: 1_000 })],
     instrumentations: [],
+    // The detectors would put the command line, the user and the host's id on every span.
+    autoDetectResources: false,
   });
   sdk.start();
   return async (timeoutMs) => {

@@ -102,7 +102,6 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
   };
   const app = createApp({
     config: {
-      production: false,
       host: '127.0.0.1',
       port: 0,
       apiKeys: undefined,

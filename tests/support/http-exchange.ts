@@ -52,11 +52,15 @@ export function exchangeBytes(server: string, bytes: string | Uint8Array): Promi
   });
 }
 
-/** Sends the head and the start of a body, then vanishes; resolves when the connection is gone. */
-export function sendAndVanish(server: string, bytes: string | Uint8Array): Promise<void> {
+/**
+ * Sends a head (which must ask for `100-continue`, so that the server is known to have it), then the start of a body, then
+ * vanishes; resolves when the connection is gone.
+ */
+export function sendAndVanish(server: string, head: string, start: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(server);
-    const socket = connect(Number(port), hostname, () => socket.write(bytes, () => socket.resetAndDestroy()));
+    const socket = connect(Number(port), hostname, () => socket.write(head));
+    socket.once('data', () => socket.write(start, () => socket.destroy()));
     socket.on('error', reject);
     socket.on('close', () => resolve());
   });

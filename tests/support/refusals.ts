@@ -77,6 +77,8 @@ export async function expectUnharmed(service: LocalService, aftermath: Aftermath
   expect(counts).toEqual({ enrolled: aftermath.enrolled, recorded: aftermath.recorded, internalErrors: 0, active: 0 });
   const logLines = service.server.output().split('\n');
   expect(logLines.filter((line) => /"level":[56]0/.test(line))).toEqual([]);
-  expect(logLines.some((line) => line.includes('"msg":"request"'))).toBe(true);
+  const requestLines = logLines.filter((line) => line.includes('"msg":"request"'));
+  expect(requestLines.length).toBeGreaterThan(0);
+  expect(requestLines.filter((line) => !/"correlation_id":"[^"]{8,}"/.test(line))).toEqual([]);
   expect(privacyLeaks(logLines.filter((line) => line.startsWith('{')).join('\n'), aftermath.secrets)).toEqual([]);
 }

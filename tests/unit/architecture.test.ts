@@ -57,7 +57,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   telephony: ['audio', 'domain', 'observability', 'outbound'],
   recordings: ['audio', 'domain', 'observability', 'outbound'],
   http: ['domain', 'observability', 'root'],
-  cli: ['audio', 'config', 'domain', 'embedder', 'http', 'recordings', 'root', 'storage', 'telephony'],
+  cli: ['audio', 'config', 'domain', 'embedder', 'http', 'observability', 'recordings', 'root', 'storage', 'telephony'],
   root: [
     'config',
     'domain',

@@ -43,7 +43,10 @@ export class CallerSpeech {
   private readonly quality = new QualityMeter();
   private readonly speech: SpeechBuffer;
   private readonly pending: SampleQueue;
-  private readonly frame: Float32Array;
+  /** The frame being filled, and the newest one that the gate kept out. They change places, so nothing is allocated. */
+  private frame: Float32Array;
+  private heldBack: Float32Array;
+  private holding = false;
   private readonly batch: Float32Array;
   private frameFill = 0;
   private resampler: StreamingResampler | undefined;
@@ -55,6 +58,7 @@ export class CallerSpeech {
   private callerMs = 0;
   private mixedMs = 0;
   private audible = false;
+  private stopped = false;
 
   constructor(options: CallerSpeechOptions) {
     const { sampleRateHz, frameSamples } = options.detector;
@@ -62,8 +66,10 @@ export class CallerSpeech {
     this.stream = options.detector.createStream();
     this.gate = new EnergyGate({ sampleRateHz, frameSamples });
     this.speech = new SpeechBuffer(Math.round((options.maxSpeechMs / 1000) * sampleRateHz));
-    this.pending = new SampleQueue(Math.round((MAX_PENDING_MS / 1000) * sampleRateHz));
+    // Whole frames only: losing part of one would shift all that follow against the detector's frames.
+    this.pending = new SampleQueue(Math.floor(((MAX_PENDING_MS / 1000) * sampleRateHz) / frameSamples) * frameSamples);
     this.frame = new Float32Array(frameSamples);
+    this.heldBack = new Float32Array(frameSamples);
     this.batch = new Float32Array(frameSamples * BATCH_FRAMES);
   }
 
@@ -106,8 +112,9 @@ export class CallerSpeech {
     if (frame.track === 'mixed') this.mixedMs += durationMs;
     if (frame.track !== 'caller') return;
     this.callerMs += durationMs;
-    if (!this.audible) this.audible = frame.samples.some((sample) => Math.abs(sample) > SILENCE_AMPLITUDE);
+    this.audible ||= isAudible(frame.samples);
     if (!this.resampler || this.resamplerRateHz !== frame.sampleRateHz) {
+      if (this.resampler) this.gateFrames(this.resampler.flush());
       this.resampler = new StreamingResampler(frame.sampleRateHz, this.options.detector.sampleRateHz);
       this.resamplerRateHz = frame.sampleRateHz;
     }
@@ -121,18 +128,28 @@ export class CallerSpeech {
     if (this.fault) throw this.fault;
   }
 
+  /** Gives up: nothing more is judged. What is stored stays. */
+  stop(): void {
+    this.stopped = true;
+    this.pending.shift(this.pending.length);
+  }
+
   /** Ends the input: resolves when all audio pushed so far has been judged. Throws what detection failed with. */
   async finish(): Promise<void> {
     if (this.resampler) this.gateFrames(this.resampler.flush());
     this.resampler = undefined;
-    while (!this.fault && (this.pumping || this.pending.length > 0)) {
+    this.dismissHeldBack();
+    while (!this.fault && !this.stopped && (this.pumping || this.pending.length > 0)) {
       this.pump(1);
       await this.pumping;
     }
     if (this.fault) throw this.fault;
   }
 
-  /** Cuts resampled audio into detector frames and lets those through the gate that may hold speech. */
+  /**
+   * Cuts resampled audio into detector frames and lets those through the gate that may hold speech. When it opens, the
+   * frame before goes along: a word that begins faintly begins below the gate's threshold.
+   */
   private gateFrames(samples: Float32Array): void {
     for (let at = 0; at < samples.length; ) {
       const taken = Math.min(this.frame.length - this.frameFill, samples.length - at);
@@ -141,24 +158,40 @@ export class CallerSpeech {
       at += taken;
       if (this.frameFill < this.frame.length) return;
       this.frameFill = 0;
-      if (!this.gate.push(this.frame)) {
-        this.quality.push(this.frame, false);
-        continue;
+      if (this.gate.push(this.frame)) {
+        if (this.holding) this.enqueue(this.heldBack);
+        this.holding = false;
+        this.enqueue(this.frame);
+      } else {
+        this.dismissHeldBack();
+        [this.frame, this.heldBack] = [this.heldBack, this.frame];
+        this.holding = true;
       }
-      const dropped = this.pending.push(this.frame);
-      if (dropped > 0) this.options.onDropped?.(Math.ceil(dropped / this.frame.length));
     }
+  }
+
+  /** The frame held back is no beginning of anything: it counts as noise. */
+  private dismissHeldBack(): void {
+    if (this.holding) this.quality.push(this.heldBack, false);
+    this.holding = false;
+  }
+
+  private enqueue(frame: Float32Array): void {
+    const dropped = this.pending.push(frame);
+    if (dropped > 0) this.options.onDropped?.(dropped / frame.length);
   }
 
   /** Starts detection when at least `minFrames` wait and none is running. */
   private pump(minFrames: number): void {
-    if (this.pumping || this.fault || this.pending.length < minFrames * this.frame.length) return;
+    if (this.pumping || this.fault || this.stopped || this.pending.length < minFrames * this.frame.length) return;
     this.pumping = this.detectPending(minFrames).then(
       () => {
         this.pumping = undefined;
       },
       (error: unknown) => {
         this.pumping = undefined;
+        // Whoever stopped or aborted knows, and nobody waits for the outcome.
+        if (this.stopped) return;
         this.fault =
           error instanceof VoiceAuthError
             ? error
@@ -175,6 +208,7 @@ export class CallerSpeech {
       const batch = this.batch.subarray(0, wanted * frameSamples);
       this.pending.read(batch);
       const probabilities = await this.stream.detect(batch, this.options.inference);
+      if (this.stopped) return;
       probabilities.forEach((probability, index) => {
         this.judge(probability, batch.subarray(index * frameSamples, (index + 1) * frameSamples));
       });
@@ -195,4 +229,9 @@ export class CallerSpeech {
   private toMs(samples: number): number {
     return (samples / this.options.detector.sampleRateHz) * 1000;
   }
+}
+
+function isAudible(samples: Float32Array): boolean {
+  for (let i = 0; i < samples.length; i++) if (Math.abs(samples[i]!) > SILENCE_AMPLITUDE) return true;
+  return false;
 }

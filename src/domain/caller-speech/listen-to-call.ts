@@ -1,8 +1,13 @@
 /** Listens to a live call until there is a reason to stop. What is done with the speech is the business of the asker. */
 import { VoiceAuthError } from '../errors.js';
 import type { CallSource } from '../ports/call-source.js';
-import type { ListeningEnd } from '../verification/decide.js';
 import type { CallerSpeech } from './caller-speech.js';
+
+/**
+ * Why listening ended: the far side hung up, the deadline came, all the speech that is used at most was heard, the asker
+ * or the server gave up, only mixed audio came, or a recording was at its end.
+ */
+export type ListeningEnd = 'closed' | 'deadline' | 'enough' | 'aborted' | 'mixed' | 'recording_end';
 
 export interface ListenOptions {
   /** Longest time from now until listening ends with `deadline`, connecting included. */
@@ -14,8 +19,12 @@ export interface ListenOptions {
   readonly enough: AbortSignal;
 }
 
-/** This much of only mixed audio settles that the stream cannot be used. */
+/**
+ * This much mixed audio settles that the stream cannot be used, unless there was real caller audio as well: the moment
+ * before an announced stereo stream shows itself as the same signal twice does not count as that.
+ */
 const MIXED_ENOUGH_MS = 2_000;
+const CALLER_BEFORE_MIXED_MS = 1_000;
 
 /**
  * Opens `source` and feeds `speech` until the call closes, time is up, the speech store is full, or a signal fires. When
@@ -27,6 +36,8 @@ export async function listenToCall(
   speech: CallerSpeech,
   options: ListenOptions,
 ): Promise<ListeningEnd> {
+  if (options.signal.aborted) return 'aborted';
+  if (options.enough.aborted) return 'enough';
   const stop = new AbortController();
   let settle: (end: ListeningEnd) => void = () => undefined;
   let fail: (error: unknown) => void = () => undefined;
@@ -43,19 +54,19 @@ export async function listenToCall(
   }, options.timeoutMs);
   options.signal.addEventListener('abort', onAbort);
   options.enough.addEventListener('abort', onEnough);
-  if (options.signal.aborted) onAbort();
   try {
     source
       .open(
         {
           onFrame: (frame) => {
+            if (stop.signal.aborted) return;
             speech.push(frame);
             if (speech.full) settle('enough');
-            else if (speech.heardMixedMs >= MIXED_ENOUGH_MS && speech.heardMs === 0) settle('mixed');
+            else if (speech.heardMixedMs >= MIXED_ENOUGH_MS && isMixed(speech)) settle('mixed');
           },
           onEnd: (end) => {
             if (end.kind === 'failed') fail(end.error);
-            else settle(speech.heardMixedMs > 0 && speech.heardMs === 0 ? 'mixed' : 'closed');
+            else settle(isMixed(speech) ? 'mixed' : 'closed');
           },
         },
         { signal: stop.signal, connectTimeoutMs: Math.min(options.connectTimeoutMs, options.timeoutMs) },
@@ -76,4 +87,8 @@ export async function listenToCall(
     options.enough.removeEventListener('abort', onEnough);
     stop.abort();
   }
+}
+
+function isMixed(speech: CallerSpeech): boolean {
+  return speech.heardMixedMs > 0 && speech.heardMs < CALLER_BEFORE_MIXED_MS;
 }

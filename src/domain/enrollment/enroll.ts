@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto';
 import type { EnrollmentConfig } from '../../config/config.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
+import type { WorkLimit } from '../admission.js';
 import { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
-import { VoiceAuthError } from '../errors.js';
+import { accountLocked, VoiceAuthError } from '../errors.js';
 import type { AuthStore, EnrolledUser, VoiceSample } from '../ports/auth-store.js';
 import type { CallSourceFactory } from '../ports/call-source.js';
 import type { RecordingDecoder, RecordingFetcher } from '../ports/recordings.js';
@@ -27,12 +28,18 @@ export interface EnrollmentDeps {
   readonly calls: CallSourceFactory;
   readonly fetcher: RecordingFetcher;
   readonly decoder: RecordingDecoder;
+  /** Work in progress, shared with verification; and decoded recordings in memory. */
+  readonly work: WorkLimit;
+  readonly recordings: WorkLimit;
   readonly metrics: Metrics;
   /** Fires when the server gives up on running work at the end of its grace period. */
   readonly shutdown: AbortSignal;
 }
 
-/** Samples kept per voiceprint; a further one replaces the oldest. */
+/**
+ * Samples kept per voiceprint. The first one stays as the anchor, so that a series of further samples cannot walk the
+ * voiceprint over to another speaker; of the others the oldest makes room.
+ */
 const MAX_SAMPLES = 5;
 
 export class Enrollment implements EnrollmentUseCase {
@@ -45,8 +52,8 @@ export class Enrollment implements EnrollmentUseCase {
   async enroll(request: EnrollmentRequest): Promise<EnrollmentResult> {
     const { metrics } = this.deps;
     try {
-      const result = await withSpan('enrollment', { 'voice_auth.source': request.source.kind }, () =>
-        this.run(request),
+      const result = await this.deps.work.run(() =>
+        withSpan('enrollment', { 'voice_auth.source': request.source.kind }, () => this.run(request)),
       );
       metrics.enrollments.inc({ outcome: 'enrolled' });
       metrics.netSpeech.observe({ operation: 'enrollment' }, result.netSpeechMs / 1000);
@@ -62,10 +69,11 @@ export class Enrollment implements EnrollmentUseCase {
     const before = await store.findUser(request.userId);
     refuseForeignModel(before, embedder.modelId);
     refuseOtherPhone(before, request.phone);
+    refuseLocked(before);
     const sample = await this.takeSample(request);
     const score = this.agreement(before, sample);
     // Samples are compared and pooled with what was read above; the version makes sure that nothing came in between.
-    const kept = (before?.samples ?? []).slice(-(MAX_SAMPLES - 1));
+    const kept = keptSamples(before?.samples ?? []);
     const all = [...kept, sample];
     const saved = await store.saveEnrollment({
       userId: request.userId,
@@ -87,8 +95,10 @@ export class Enrollment implements EnrollmentUseCase {
     const signal = AbortSignal.any([request.signal, this.deps.shutdown]);
     const live = request.source.kind === 'listen_url';
     const inference: InferenceOptions = { priority: live ? 'live' : 'upload', signal };
-    const speech = await this.listen(request, inference, signal);
-    if (signal.aborted) throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
+    const speech = await this.listen(request, inference, signal).catch((error: unknown) => {
+      throw signal.aborted ? givenUp() : error;
+    });
+    if (signal.aborted) throw givenUp();
     requireEnrollmentQuality(
       { netSpeechMs: speech.netSpeechMs, heardCaller: speech.heardCaller, quality: speech.qualityReport() },
       { minSpeechMs: this.deps.config.minSpeechMs },
@@ -102,7 +112,7 @@ export class Enrollment implements EnrollmentUseCase {
     inference: InferenceOptions,
     signal: AbortSignal,
   ): Promise<CallerSpeech> {
-    const { config, detector, calls, fetcher, decoder, metrics } = this.deps;
+    const { config, detector, calls, fetcher, decoder, recordings, metrics } = this.deps;
     const { source } = request;
     const fault = new AbortController();
     const speech = new CallerSpeech({
@@ -120,6 +130,7 @@ export class Enrollment implements EnrollmentUseCase {
         signal,
         enough: fault.signal,
       });
+      if (end === 'aborted') throw givenUp();
       await speech.finish();
       if (end === 'mixed') {
         throw new VoiceAuthError(
@@ -130,9 +141,7 @@ export class Enrollment implements EnrollmentUseCase {
       }
       return speech;
     }
-    const bytes = source.kind === 'upload' ? source.bytes : await fetcher.fetch(source.audioUrl, { signal });
-    const recording = await decoder.decode(bytes, { signal });
-    await listenToRecording(recording, speech, { channel: source.channel, signal });
+    await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
     return speech;
   }
 
@@ -153,6 +162,10 @@ export class Enrollment implements EnrollmentUseCase {
   }
 }
 
+function givenUp(): VoiceAuthError {
+  return new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
+}
+
 function refuseForeignModel(user: EnrolledUser | undefined, modelId: string): void {
   if (!user?.voiceprint || user.voiceprint.modelId === modelId) return;
   throw new VoiceAuthError(
@@ -165,4 +178,13 @@ function refuseForeignModel(user: EnrolledUser | undefined, modelId: string): vo
 function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefined): void {
   if (!user || phone === undefined || user.phone === undefined || user.phone === phone) return;
   throw new VoiceAuthError('EnrollmentConflict', 'The user is registered with another phone number');
+}
+
+function keptSamples(samples: readonly VoiceSample[]): readonly VoiceSample[] {
+  const [anchor, ...others] = samples;
+  return anchor ? [anchor, ...others.slice(-(MAX_SAMPLES - 2))] : [];
+}
+
+function refuseLocked(user: EnrolledUser | undefined): void {
+  if (user?.lockedUntil && user.lockedUntil.getTime() > Date.now()) throw accountLocked(user.lockedUntil);
 }

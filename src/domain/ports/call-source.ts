@@ -26,7 +26,6 @@ export interface CallOpenOptions {
 }
 
 export interface CallSource {
-  readonly platform: 'vapi';
   /**
    * Connects and starts pushing audio to `sink`. Resolves when the connection is open.
    * Rejects with `ListenConnectionError` when no connection came about in time, or was refused for good.

@@ -36,6 +36,4 @@ export interface SpeechDetectorStream {
    * returns. Throws like `SpeakerEmbedder.embed`.
    */
   detect(samples: Float32Array, options: InferenceOptions): Promise<Float32Array>;
-  /** Forgets the past, e.g. after a gap in the audio. */
-  reset(): void;
 }

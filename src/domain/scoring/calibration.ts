@@ -40,6 +40,12 @@ export const calibrationSchema = z.object({
 
 export type Calibration = z.output<typeof calibrationSchema>;
 
+/**
+ * No claim goes below this: a tail fitted on thousands of trials says nothing about one in 10^15. It also keeps the
+ * probability of a steep tail from underflowing to 0.
+ */
+const LOWEST_LOG_FMR = Math.log(1e-15);
+
 /** `score` in [0, 1] of a false-match probability: `fmr = (1 - score)^3`. */
 export function scoreFromFmr(fmr: number): number {
   return 1 - Math.cbrt(Math.min(1, Math.max(0, fmr)));
@@ -53,6 +59,7 @@ export function fmrFromScore(score: number): number {
 /**
  * Estimated probability that a random other speaker with this much speech scores at least `normScore`. Log-linear between
  * the knots of a tail, exponential beyond the last one (slope of the last decade), log-linear between amounts of speech.
+ * In (0, 1]; NaN for a normScore that is no number, so that nothing is accepted on it.
  */
 export function impostorFmr(calibration: Calibration, normScore: number, netSpeechMs: number): number {
   const { tails } = calibration;
@@ -71,7 +78,7 @@ function logTail(knots: readonly (readonly [number, number])[], normScore: numbe
   if (next === -1) {
     const last = knots.at(-1)!;
     const decade = knots.findLast(([, fmr]) => fmr >= last[1] * 10) ?? knots[0]!;
-    return extend(decade, last, normScore);
+    return Math.max(LOWEST_LOG_FMR, extend(decade, last, normScore));
   }
   return extend(knots[next - 1]!, knots[next]!, normScore);
 }

@@ -58,6 +58,11 @@ export class CallLooks {
     return this.verdict?.kind === 'decided';
   }
 
+  /** A look has failed by a fault, which `finalLook` will throw. */
+  get failed(): boolean {
+    return this.error !== undefined;
+  }
+
   /** Net speech that the latest look was made from. */
   get decidedFromMs(): number {
     return this.lookedAtMs;
@@ -73,10 +78,13 @@ export class CallLooks {
       .catch((error: unknown) => {
         if (!(error instanceof VoiceAuthError && error.code === 'Busy')) this.error = error;
       })
-      .finally(() => {
+      .then(() => {
         this.running = undefined;
         this.nextLookMs = speech.netSpeechMs + NEXT_LOOK_MS;
         onLook();
+      })
+      .catch((error: unknown) => {
+        this.error ??= error;
       });
   }
 

@@ -5,6 +5,7 @@
  * share of the false-match budget: its fmr counts as `fmr / share`, and `score` is made from that. An accepted score thus
  * keeps the claim `fmr = (1 - score)^3` for the whole procedure (shares: see the model's calibration).
  */
+import type { ListeningEnd } from '../caller-speech/listen-to-call.js';
 import { fmrFromScore, scoreFromFmr } from '../scoring/calibration.js';
 import type { Decision, Reason } from './decision.js';
 
@@ -40,11 +41,12 @@ export type LookVerdict =
 export function decideLook(look: Look, rule: LookRule): LookVerdict {
   const share = !look.final ? rule.earlyShare : look.looks === 1 ? 1 : rule.finalShare;
   const score = scoreFromFmr(look.fmr / share);
-  if (look.netSpeechMs < rule.minSpeechMs) return { kind: 'listen', score };
+  // Every comparison on the way to an accept must be true, so that a NaN anywhere accepts nobody.
+  if (!(look.netSpeechMs >= rule.minSpeechMs)) return { kind: 'listen', score };
   if (score >= rule.threshold) {
-    return look.sampleCosine >= look.replayCosine
-      ? { kind: 'decided', decision: 'reject', reason: 'replayed_audio', score }
-      : { kind: 'decided', decision: 'accept', reason: 'match', score };
+    return look.sampleCosine < look.replayCosine
+      ? { kind: 'decided', decision: 'accept', reason: 'match', score }
+      : { kind: 'decided', decision: 'reject', reason: 'replayed_audio', score };
   }
   if (look.final) {
     return look.lowQuality
@@ -58,12 +60,6 @@ export function decideLook(look: Look, rule: LookRule): LookVerdict {
     return { kind: 'decided', decision: 'reject', reason: 'no_match', score };
   return { kind: 'listen', score };
 }
-
-/**
- * Why listening ended: the far side hung up, the deadline came, all the speech that is used at most was heard, the asker
- * or the server gave up, only mixed audio came, or a recording was at its end.
- */
-export type ListeningEnd = 'closed' | 'deadline' | 'enough' | 'aborted' | 'mixed' | 'recording_end';
 
 /** How listening ended without a look that decided. */
 export interface ListeningSummary {

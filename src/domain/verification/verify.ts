@@ -7,19 +7,25 @@ import type { VerificationConfig } from '../../config/config.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
+import type { WorkLimit } from '../admission.js';
 import { CallerSpeech } from '../caller-speech/caller-speech.js';
-import { listenToCall } from '../caller-speech/listen-to-call.js';
+import { type ListeningEnd, listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
-import { VoiceAuthError, validationError } from '../errors.js';
+import { accountLocked, VoiceAuthError, validationError } from '../errors.js';
 import type { AuthStore, EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { CallSourceFactory } from '../ports/call-source.js';
 import type { RecordingDecoder, RecordingFetcher } from '../ports/recordings.js';
 import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
 import type { SpeakerScorer } from '../scoring/scorer.js';
 import { CallLooks } from './call-looks.js';
-import { inconclusiveReason, type ListeningEnd } from './decide.js';
+import { inconclusiveReason } from './decide.js';
 import type { Decision, Reason } from './decision.js';
-import type { VerificationRequest, VerificationResult, VerificationUseCase } from './verification.js';
+import type {
+  VerificationRequest,
+  VerificationResult,
+  VerificationSource,
+  VerificationUseCase,
+} from './verification.js';
 
 export interface VerificationDeps {
   readonly config: VerificationConfig;
@@ -30,6 +36,9 @@ export interface VerificationDeps {
   readonly calls: CallSourceFactory;
   readonly fetcher: RecordingFetcher;
   readonly decoder: RecordingDecoder;
+  /** Work in progress, shared with enrollment; and decoded recordings in memory. */
+  readonly work: WorkLimit;
+  readonly recordings: WorkLimit;
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** Fires when the server gives up on running work at the end of its grace period. */
@@ -46,31 +55,22 @@ interface Finding {
 }
 
 const PROGRESS_EVERY_MS = 500;
+/** After listening has ended: what is left to judge must be judged in this time, or the answer is an error. */
+const FINISH_MS = 10_000;
 
 export class Verification implements VerificationUseCase {
   private readonly deps: VerificationDeps;
-  private active = 0;
 
   constructor(deps: VerificationDeps) {
     this.deps = deps;
   }
 
-  /** Verifications in progress. */
-  get activeCount(): number {
-    return this.active;
-  }
-
   async verify(request: VerificationRequest): Promise<VerificationResult> {
-    const { config, metrics } = this.deps;
-    if (this.active >= config.maxActiveCalls) {
-      metrics.verificationErrors.inc({ code: 'Busy' });
-      throw new VoiceAuthError('Busy', 'Too many calls are being listened to', { retryAfterSeconds: 5 });
-    }
-    this.active += 1;
-    metrics.activeCalls.set(this.active);
+    const { metrics, work } = this.deps;
     try {
-      return await withSpan('verification', { 'voice_auth.source': request.source.kind }, (span) =>
-        this.run(request).then((result) => {
+      return await work.run(() =>
+        withSpan('verification', { 'voice_auth.source': request.source.kind }, async (span) => {
+          const result = await this.run(request);
           span.setAttributes({ 'voice_auth.decision': result.decision, 'voice_auth.reason': result.reason });
           return result;
         }),
@@ -78,9 +78,6 @@ export class Verification implements VerificationUseCase {
     } catch (error) {
       metrics.verificationErrors.inc({ code: error instanceof VoiceAuthError ? error.code : 'InternalError' });
       throw error;
-    } finally {
-      this.active -= 1;
-      metrics.activeCalls.set(this.active);
     }
   }
 
@@ -95,8 +92,8 @@ export class Verification implements VerificationUseCase {
     if (!user) throw new VoiceAuthError('UserNotFoundError', 'There is no such user');
     const conclude = (finding: Finding) => this.record(request, user, { finding, threshold, startedAt });
     if (user.lockedUntil && user.lockedUntil.getTime() > Date.now()) {
-      await conclude(nothingHeard('reject', 'locked_out'));
-      throw accountLocked(user.lockedUntil);
+      // Recorded as `locked_out`, which is what `record` throws for.
+      return conclude(nothingHeard('reject', 'locked_out'));
     }
     if (!user.voiceprint) return conclude(nothingHeard('inconclusive', 'not_enrolled'));
     if (user.voiceprint.modelId !== embedder.modelId) {
@@ -117,7 +114,13 @@ export class Verification implements VerificationUseCase {
     const signal = AbortSignal.any([request.signal, shutdown]);
     const enough = new AbortController();
     const live = source.kind === 'listen_url';
-    const inference: InferenceOptions = { priority: live ? 'live' : 'upload' };
+    // Whatever still waits when the answer is overdue is dropped; see FINISH_MS.
+    const listenMs = Math.min(config.listenTimeoutMs, listenLimitMs(source));
+    const overdue = AbortSignal.timeout(listenMs + FINISH_MS);
+    const inference: InferenceOptions = {
+      priority: live ? 'live' : 'upload',
+      signal: AbortSignal.any([signal, overdue]),
+    };
     const looks = new CallLooks({
       embedder,
       scorer,
@@ -149,20 +152,26 @@ export class Verification implements VerificationUseCase {
         if (!live) return;
         looks.lookIfDue(speech, () => {
           report();
-          if (looks.decided) enough.abort();
+          if (looks.decided || looks.failed) enough.abort();
         });
       },
     });
     const ticker = request.onProgress ? setInterval(report, PROGRESS_EVERY_MS) : undefined;
     try {
-      const end = await this.listen(request, speech, { signal, enough: enough.signal });
+      const end = await this.listen(request, speech, { signal, enough: enough.signal, listenMs });
       if (end !== 'aborted' && !looks.decided) {
         await speech.finish();
         await looks.finalLook(speech);
         report();
       }
-      return summarise(end, speech, looks);
+      // An asker who has gone away is told nothing, so nothing may have been accepted.
+      return signal.aborted ? givenUp(speech, looks) : summarise(end, speech, looks);
+    } catch (error) {
+      if (signal.aborted) return givenUp(speech, looks);
+      if (overdue.aborted) throw new VoiceAuthError('Timeout', 'The verification took too long', { cause: error });
+      throw error;
     } finally {
+      speech.stop();
       clearInterval(ticker);
     }
   }
@@ -170,22 +179,21 @@ export class Verification implements VerificationUseCase {
   private async listen(
     request: VerificationRequest,
     speech: CallerSpeech,
-    signals: { readonly signal: AbortSignal; readonly enough: AbortSignal },
+    limits: { readonly signal: AbortSignal; readonly enough: AbortSignal; readonly listenMs: number },
   ): Promise<ListeningEnd> {
-    const { config, calls, fetcher, decoder } = this.deps;
+    const { config, calls, fetcher, decoder, recordings } = this.deps;
     const { source } = request;
-    if (source.kind === 'listen_url') {
-      return listenToCall(calls.vapiListen(source.listenUrl), speech, {
-        timeoutMs: Math.min(config.listenTimeoutMs, (source.maxSeconds ?? Number.POSITIVE_INFINITY) * 1000),
-        connectTimeoutMs: config.connectTimeoutMs,
-        ...signals,
-      });
+    const { signal, enough, listenMs } = limits;
+    if (source.kind !== 'listen_url') {
+      await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
+      return 'recording_end';
     }
-    const { signal } = signals;
-    const bytes = source.kind === 'upload' ? source.bytes : await fetcher.fetch(source.audioUrl, { signal });
-    const recording = await decoder.decode(bytes, { signal });
-    await listenToRecording(recording, speech, { channel: source.channel, signal });
-    return 'recording_end';
+    return listenToCall(calls.vapiListen(source.listenUrl), speech, {
+      timeoutMs: listenMs,
+      connectTimeoutMs: config.connectTimeoutMs,
+      signal,
+      enough,
+    });
   }
 
   private async record(
@@ -237,6 +245,7 @@ export class Verification implements VerificationUseCase {
       },
       'verification recorded',
     );
+    if (reason === 'locked_out' && recorded.lockedUntil) throw accountLocked(recorded.lockedUntil);
     return {
       attemptId,
       decision,
@@ -264,14 +273,17 @@ function summarise(end: ListeningEnd, speech: CallerSpeech, looks: CallLooks): F
   };
 }
 
-function nothingHeard(decision: Decision, reason: Reason): Finding {
-  return { decision, reason, score: undefined, netSpeechMs: 0, looks: 0 };
+function givenUp(speech: CallerSpeech, looks: CallLooks): Finding {
+  const { netSpeechMs } = speech;
+  return { decision: 'inconclusive', reason: 'deadline', score: looks.latest?.score, netSpeechMs, looks: looks.looks };
 }
 
-function accountLocked(until: Date): VoiceAuthError {
-  const retryAfterSeconds = Math.max(1, Math.ceil((until.getTime() - Date.now()) / 1000));
-  return new VoiceAuthError('AccountLockedError', 'Too many failed attempts: the user is locked for now', {
-    retryAfterSeconds,
-    details: { locked_until: until.toISOString() },
-  });
+function listenLimitMs(source: VerificationSource): number {
+  return source.kind === 'listen_url' && source.maxSeconds !== undefined
+    ? source.maxSeconds * 1000
+    : Number.POSITIVE_INFINITY;
+}
+
+function nothingHeard(decision: Decision, reason: Reason): Finding {
+  return { decision, reason, score: undefined, netSpeechMs: 0, looks: 0 };
 }

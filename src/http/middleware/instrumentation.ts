@@ -2,6 +2,7 @@
  * One server span, one count, one duration and one log line per request, all by operation name: URLs, addresses and bodies
  * never get this far.
  */
+import { AsyncResource } from 'node:async_hooks';
 import type { RequestHandler } from 'express';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
@@ -20,7 +21,7 @@ export function instrumentation(logger: Logger, metrics: Metrics): RequestHandle
     const state = stateOf(req);
     const startedAt = performance.now();
     withServerSpan('http', req.headers, (span) => {
-      res.once('close', () => {
+      const observe = () => {
         const { operation, actor, errorCode } = state;
         const status = res.writableFinished ? res.statusCode : CLIENT_GONE;
         const seconds = (performance.now() - startedAt) / 1000;
@@ -41,7 +42,9 @@ export function instrumentation(logger: Logger, metrics: Metrics): RequestHandle
         if (status >= 500) logger.warn(line, 'request');
         else if (QUIET_OPERATIONS.has(operation)) logger.debug(line, 'request');
         else logger.info(line, 'request');
-      });
+      };
+      // A connection that breaks off ends the response outside of the request's context, which names it in the log.
+      res.once('close', AsyncResource.bind(observe));
       next();
     });
   };

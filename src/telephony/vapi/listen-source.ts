@@ -19,7 +19,6 @@ export interface VapiListenSourceOptions {
 }
 
 export class VapiListenSource implements CallSource {
-  readonly platform = 'vapi';
   readonly #url: URL;
   readonly #options: VapiListenSourceOptions;
 

@@ -15,11 +15,14 @@ export type TextFrame =
 /** Longer texts are not looked into: a start frame has about a hundred characters. */
 export const MAX_TEXT_BYTES = 64 * 1024;
 
+/** Rates in use for speech. Others are refused: every new rate costs the design of a filter, which a peer could ask for at will. */
+const ANNOUNCED_RATES = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
 /** `{"type":"start","encoding":"linear16","container":"raw","sampleRate":16000,"channels":2}`; the first two optional. */
 const startSchema = z.object({
   encoding: z.literal('linear16').optional(),
   container: z.literal('raw').optional(),
-  sampleRate: z.coerce.number().int().min(8_000).max(48_000),
+  sampleRate: z.coerce.number().pipe(z.union(ANNOUNCED_RATES.map((rate) => z.literal(rate)))),
   channels: z.coerce.number().pipe(z.union([z.literal(1), z.literal(2)])),
 });
 

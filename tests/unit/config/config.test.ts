@@ -37,7 +37,7 @@ const namesOf = (problems: readonly string[]) => problems.map((problem) => probl
 describe('loadConfig', () => {
   it('needs nothing, and then is for development: loopback, embedded database, only VAPI hosts, no private network', () => {
     const config = loadConfig({});
-    expect(config.http).toMatchObject({ production: false, host: '127.0.0.1', port: 8000, apiKeys: undefined });
+    expect(config.http).toMatchObject({ host: '127.0.0.1', port: 8000, apiKeys: undefined });
     expect(config.storage).toMatchObject({
       supabase: undefined,
       dataDir: resolve('./data'),
@@ -101,8 +101,11 @@ describe('loadConfig', () => {
   });
 
   it('takes an empty variable for an unset one', () => {
-    const empty = Object.fromEntries(Object.keys(ENVIRONMENT).map((name) => [name, '']));
-    expect(loadConfig(empty)).toEqual(loadConfig({}));
+    for (const blank of ['', ' ', '\t\n']) {
+      const empty = Object.fromEntries(Object.keys(ENVIRONMENT).map((name) => [name, blank]));
+      expect(loadConfig(empty)).toEqual(loadConfig({}));
+      expect(describeEnvironment(empty)).toEqual(describeEnvironment({}));
+    }
   });
 
   it('resolves folders, and takes absolute ones as they are', () => {
@@ -185,6 +188,14 @@ describe('configuration errors', () => {
   });
 });
 
+describe('the endpoint of traces', () => {
+  it('is http or https, and nothing else', () => {
+    for (const url of ['ftp://host.example', 'file:///tmp/traces', 'host.example']) {
+      expect(namesOf(problemsOf({ OTEL_EXPORTER_OTLP_ENDPOINT: url })), url).toEqual(['OTEL_EXPORTER_OTLP_ENDPOINT']);
+    }
+  });
+});
+
 describe('production', () => {
   it('refuses to start without API keys and says how to make one', () => {
     const [problem, ...more] = problemsOf({ NODE_ENV: 'production' });
@@ -199,7 +210,7 @@ describe('production', () => {
   });
 
   it('is content with keys', () => {
-    expect(loadConfig(PRODUCTION).http).toMatchObject({ production: true, apiKeys: [PRODUCTION.API_KEYS] });
+    expect(loadConfig(PRODUCTION).http).toMatchObject({ host: '0.0.0.0', apiKeys: [PRODUCTION.API_KEYS] });
   });
 });
 
@@ -212,9 +223,22 @@ describe('settings that depend on one another', () => {
     for (const HOST of ['127.0.0.1', '::1', 'localhost']) expect(problemsOf({ HOST })).toEqual([]);
   });
 
-  it('a list of API keys without any key counts as no keys', () => {
-    for (const API_KEYS of [',', ' , ']) {
-      expect(namesOf(problemsOf({ NODE_ENV: 'production', API_KEYS }))).toEqual(['API_KEYS']);
+  it('a list of keys without any key counts as no keys', () => {
+    for (const keys of [',', ' , ']) {
+      expect(namesOf(problemsOf({ NODE_ENV: 'production', API_KEYS: keys }))).toEqual(['API_KEYS']);
+      expect(namesOf(problemsOf({ HOST: '0.0.0.0', API_KEYS: keys }))).toEqual(['HOST']);
+      expect(namesOf(problemsOf({ ...SUPABASE, EMBEDDING_ENCRYPTION_KEYS: keys }))).toEqual([
+        'EMBEDDING_ENCRYPTION_KEYS',
+      ]);
+    }
+  });
+
+  it('a Supabase project is only talked to over TLS, except on this machine', () => {
+    for (const url of ['http://project.supabase.co', 'http://10.0.0.5:54321', 'ftp://project.supabase.co']) {
+      expect(namesOf(problemsOf({ ...SUPABASE, SUPABASE_URL: url })), url).toEqual(['SUPABASE_URL']);
+    }
+    for (const url of ['http://127.0.0.1:54321', 'http://localhost:54321', 'http://[::1]:54321']) {
+      expect(problemsOf({ ...SUPABASE, SUPABASE_URL: url }), url).toEqual([]);
     }
   });
 

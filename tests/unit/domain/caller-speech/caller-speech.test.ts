@@ -1,0 +1,403 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CallerSpeech, type CallerSpeechOptions } from '../../../../src/domain/caller-speech/caller-speech.js';
+import { VoiceAuthError } from '../../../../src/domain/errors.js';
+import {
+  differsAt,
+  joined,
+  settled,
+  TOY_FRAME_MS,
+  TOY_FRAME_SAMPLES,
+  TOY_RATE_HZ,
+  ToyDetector,
+  toyNoise,
+  toySilence,
+  toySpeech,
+} from '../../../support/toy-models.js';
+
+const BATCH_FRAMES = 8;
+let detector: ToyDetector;
+let faults: VoiceAuthError[];
+let dropped: number;
+let progress: number[];
+let unhandled: unknown[];
+const onUnhandled = (reason: unknown) => unhandled.push(reason);
+
+function listener(options: Partial<CallerSpeechOptions> = {}): CallerSpeech {
+  const speech: CallerSpeech = new CallerSpeech({
+    detector,
+    maxSpeechMs: 30_000,
+    inference: { priority: 'live' },
+    onSpeech: () => progress.push(speech.netSpeechMs),
+    onFault: (error) => faults.push(error),
+    onDropped: (frames) => {
+      dropped += frames;
+    },
+    ...options,
+  });
+  return speech;
+}
+
+/** Pushes `samples` in pieces of `pieceSamples`. */
+function push(speech: CallerSpeech, samples: Float32Array, pieceSamples = samples.length): void {
+  for (let at = 0; at < samples.length; at += pieceSamples) {
+    const piece = samples.subarray(at, at + pieceSamples);
+    speech.push({ samples: piece, sampleRateHz: TOY_RATE_HZ, track: 'caller', startMs: 0 });
+  }
+}
+
+const frames = (count: number) => count * TOY_FRAME_SAMPLES;
+
+beforeEach(() => {
+  detector = new ToyDetector();
+  [faults, dropped, progress, unhandled] = [[], 0, [], []];
+  process.on('unhandledRejection', onUnhandled);
+});
+afterEach(async () => {
+  await settled();
+  process.off('unhandledRejection', onUnhandled);
+  expect(unhandled).toEqual([]);
+});
+
+describe('net speech', () => {
+  it('is what was said, sample by sample, however it was cut into frames', async () => {
+    const said = toySpeech(30, 50);
+    for (const piece of [1, 37, 160, TOY_FRAME_SAMPLES, 1000, said.length]) {
+      const speech = listener();
+      push(speech, said, piece);
+      await speech.finish();
+      expect(differsAt(speech.samples(), said)).toBeUndefined();
+      expect(speech.netSpeechMs).toBe(50 * TOY_FRAME_MS);
+      expect(speech.heardMs).toBeCloseTo(50 * TOY_FRAME_MS, 6);
+    }
+  });
+
+  it('leaves out what is no speech, but for the fading end of a word', async () => {
+    const speech = listener();
+    push(speech, joined(toyNoise(10), toySpeech(30, 6), toyNoise(30), toySilence(20)));
+    await speech.finish();
+    expect(differsAt(speech.samples(), joined(toySpeech(30, 6), toyNoise(2)))).toBeUndefined();
+  });
+
+  it('starts at the upper threshold and ends at the lower one', async () => {
+    // The detector's probabilities, frame by frame; two frames after an end are kept as well.
+    const probabilities = [0.49, 0.5, 0.36, 0.36, 0.34, 0.49, 0.49, 0.49, 0.9, 0.1];
+    const kept = [0, 1, 1, 1, 1, 1, 0, 0, 1, 1];
+    let asked = 0;
+    detector.probabilityOf = () => probabilities[asked++] ?? 0;
+    const speech = listener();
+    const said = toySpeech(30, probabilities.length);
+    push(speech, said);
+    await speech.finish();
+    const expected = kept.flatMap((keep, index) => (keep ? [said.subarray(frames(index), frames(index + 1))] : []));
+    expect(differsAt(speech.samples(), joined(...expected))).toBeUndefined();
+  });
+
+  it('does not depend on buffers that their sender reuses', async () => {
+    detector.latch.close();
+    const speech = listener();
+    const said = toySpeech(30, 40);
+    const buffer = new Float32Array(160);
+    for (let at = 0; at < said.length; at += buffer.length) {
+      buffer.set(said.subarray(at, at + buffer.length));
+      speech.push({ samples: buffer, sampleRateHz: TOY_RATE_HZ, track: 'caller', startMs: 0 });
+      buffer.fill(Number.NaN);
+    }
+    detector.latch.open();
+    await speech.finish();
+    expect(differsAt(speech.samples(), said)).toBeUndefined();
+  });
+
+  it('keeps views valid while more is said', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, 40));
+    await settled();
+    const view = speech.samples();
+    const copy = view.slice();
+    push(speech, toySpeech(120, 400));
+    await speech.finish();
+    expect(differsAt(view, copy)).toBeUndefined();
+    expect(differsAt(speech.samples().subarray(0, view.length), copy)).toBeUndefined();
+  });
+
+  it('goes on when the sample rate changes, losing nothing', async () => {
+    const speech = listener();
+    const tone = (rateHz: number, seconds: number) =>
+      Float32Array.from({ length: rateHz * seconds }, (_, i) => 0.5 * Math.sin((2 * Math.PI * 440 * i) / rateHz));
+    detector.probabilityOf = () => 1;
+    for (const [rateHz, seconds] of [
+      [16_000, 0.32],
+      [8000, 0.32],
+      [24_000, 0.32],
+      [16_000, 0.32],
+    ] as const) {
+      speech.push({ samples: tone(rateHz, seconds), sampleRateHz: rateHz, track: 'caller', startMs: 0 });
+    }
+    await speech.finish();
+    expect(speech.heardMs).toBeCloseTo(1280, 6);
+    expect(detector.heard().length).toBe(frames(40));
+  });
+});
+
+describe('what is heard of whom', () => {
+  it('counts mixed audio and does not use it; ignores the agent', async () => {
+    const speech = listener();
+    for (const track of ['mixed', 'agent', 'mixed'] as const) {
+      speech.push({ samples: toySpeech(30, 25), sampleRateHz: TOY_RATE_HZ, track, startMs: 0 });
+    }
+    await speech.finish();
+    expect(speech.heardMixedMs).toBeCloseTo(1600, 6);
+    expect([speech.heardMs, speech.netSpeechMs, speech.heardCaller]).toEqual([0, 0, false]);
+    expect(detector.requests).toEqual([]);
+  });
+
+  it('tells silence from quiet: half a step of 16 bits is nothing, two steps are something', async () => {
+    const speech = listener();
+    push(speech, new Float32Array(frames(30)).fill(1 / 65_536));
+    expect(speech.heardMs).toBeCloseTo(960, 6);
+    expect(speech.heardCaller).toBe(false);
+    push(speech, new Float32Array(frames(1)).fill(-2 / 32_768));
+    expect(speech.heardCaller).toBe(true);
+    await speech.finish();
+    expect(speech.netSpeechMs).toBe(0);
+    expect(detector.requests).toEqual([]);
+  });
+
+  it('has an answer before anything was heard', async () => {
+    const speech = listener();
+    expect([speech.heardMs, speech.heardMixedMs, speech.netSpeechMs]).toEqual([0, 0, 0]);
+    expect([speech.heardCaller, speech.full]).toEqual([false, false]);
+    expect(speech.samples()).toHaveLength(0);
+    await speech.ready();
+    await speech.finish();
+    expect(speech.qualityReport().speechFrames).toBe(0);
+  });
+});
+
+describe('a beginning too faint for the gate', () => {
+  const silence = () => toySilence(40);
+  /** A frame of speech so quiet that the gate takes it for silence; the detector would know better. */
+  const onset = () => toySpeech(30, 1).map((sample) => sample * 0.004);
+
+  beforeEach(() => {
+    detector.probabilityOf = (frame) => (Math.abs(frame[0]!) > 0.00051 ? 0.95 : 0.05);
+  });
+
+  it('is handed to detection together with what follows, and no more than one frame of it', async () => {
+    const speech = listener();
+    push(speech, joined(silence(), onset(), toySpeech(30, 6)));
+    await speech.finish();
+    expect(differsAt(speech.samples(), joined(onset(), toySpeech(30, 6)))).toBeUndefined();
+    expect(differsAt(detector.heard(), joined(onset(), toySpeech(30, 6)))).toBeUndefined();
+  });
+
+  it('stays in order at every opening, and nothing is heard twice', async () => {
+    const speech = listener();
+    const word = joined(silence(), onset(), toySpeech(60, 6));
+    push(speech, joined(word, word, word), 100);
+    await speech.finish();
+    const heard = detector.heard();
+    const openings = Array.from({ length: heard.length / TOY_FRAME_SAMPLES }, (_, i) => i).filter(
+      (i) => heard[frames(i)] === onset()[0],
+    );
+    expect(openings).toHaveLength(3);
+    for (const at of openings) {
+      expect(differsAt(heard.subarray(frames(at), frames(at + 7)), joined(onset(), toySpeech(60, 6)))).toBeUndefined();
+    }
+    expect(speech.qualityReport().speechFrames).toBe(speech.samples().length / TOY_FRAME_SAMPLES);
+  });
+
+  it('has nothing to add when the audio begins loud', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, 6));
+    await speech.finish();
+    expect(differsAt(detector.heard(), toySpeech(30, 6))).toBeUndefined();
+  });
+
+  it('is counted once by the quality meter, as what it is', async () => {
+    // Silence at one level and a held frame at another: the median tells how many of each were counted.
+    const held = toySilence(1).map((sample) => sample * 0.1);
+    const noiseDbOf = async (quiet: number, loud: number) => {
+      const speech = listener();
+      const still = new Float32Array(frames(loud)).map((_, index) => (index % 2 ? 0.0005 : -0.0005));
+      push(speech, joined(still, ...Array.from({ length: quiet }, () => held)));
+      await speech.finish();
+      return speech.qualityReport().noiseLevelDb!;
+    };
+    const lower = await noiseDbOf(2, 1);
+    const upper = await noiseDbOf(1, 2);
+    expect(upper - lower).toBeCloseTo(20, 0);
+    expect(await noiseDbOf(1, 1)).toBe(lower);
+
+    const opened = listener();
+    push(opened, joined(toySilence(1), held, toySpeech(30, 6)));
+    await opened.finish();
+    // One frame of each was judged: the held one by the detector, the first by the gate.
+    expect(opened.qualityReport()).toMatchObject({ speechFrames: 6, noiseLevelDb: lower });
+  });
+
+  it('is forgotten when the audio ends in silence', async () => {
+    const speech = listener();
+    push(speech, joined(toySpeech(30, 6), toySilence(30)));
+    await speech.finish();
+    await speech.finish();
+    const asked = detector.heard().length / TOY_FRAME_SAMPLES;
+    expect(asked).toBeLessThan(20);
+    expect(speech.qualityReport().noiseLevelDb).toBeCloseTo(-66, 0);
+  });
+});
+
+describe('detection', () => {
+  it('is asked for whole batches, one at a time, while the call goes on', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, BATCH_FRAMES - 1), 100);
+    await settled();
+    expect(detector.requests).toEqual([]);
+    push(speech, toySpeech(30, 3 * BATCH_FRAMES + 1), 100);
+    await settled();
+    expect(detector.requests.map((request) => request.length)).toEqual(Array(4).fill(frames(BATCH_FRAMES)));
+    expect(detector.mostAtOnce).toBe(1);
+    expect(progress).toEqual([256, 512, 768, 1024]);
+  });
+
+  it('judges at the end what is less than a batch', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, BATCH_FRAMES + 3));
+    await settled();
+    expect(speech.netSpeechMs).toBe(BATCH_FRAMES * TOY_FRAME_MS);
+    await speech.finish();
+    expect(speech.netSpeechMs).toBe((BATCH_FRAMES + 3) * TOY_FRAME_MS);
+  });
+
+  it('judges at the end what the resampler still held', async () => {
+    const speech = listener();
+    detector.probabilityOf = () => 1;
+    const samples = Float32Array.from({ length: 16_000 * 0.32 }, (_, i) => 0.5 * Math.sin(i / 5));
+    speech.push({ samples, sampleRateHz: 16_000, track: 'caller', startMs: 0 });
+    await settled();
+    expect(detector.heard().length).toBeLessThan(frames(10));
+    await speech.finish();
+    expect(detector.heard().length).toBe(frames(10));
+  });
+
+  it('may be finished twice, and at the same time', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, 20));
+    await Promise.all([speech.finish(), speech.finish()]);
+    await speech.finish();
+    expect(differsAt(speech.samples(), toySpeech(30, 20))).toBeUndefined();
+    expect(detector.mostAtOnce).toBe(1);
+  });
+
+  it('finishes with a detector whose frames do not divide the waiting room', async () => {
+    class OddDetector extends ToyDetector {
+      override readonly frameSamples = 240;
+    }
+    detector = new OddDetector();
+    detector.latch.close();
+    const speech = listener();
+    push(speech, toySpeech(30, 400), 160);
+    detector.latch.open();
+    await speech.finish();
+    expect(dropped).toBeGreaterThan(0);
+    expect(speech.netSpeechMs).toBeGreaterThan(7000);
+  });
+
+  it('loses the oldest when it cannot keep up, counts it, and stays bounded', async () => {
+    detector.latch.close();
+    const speech = listener();
+    const said = toySpeech(30, 500);
+    push(speech, said, 160);
+    // One batch is out, eight seconds wait.
+    const waiting = 8000 / TOY_FRAME_MS;
+    expect(dropped).toBe(500 - BATCH_FRAMES - waiting);
+    detector.latch.open();
+    await speech.finish();
+    const newest = said.subarray(said.length - frames(waiting));
+    expect(differsAt(speech.samples(), joined(said.subarray(0, frames(BATCH_FRAMES)), newest))).toBeUndefined();
+  });
+
+  it('holds a fast source back until less than half of the room is used', async () => {
+    detector.latch.close();
+    const speech = listener();
+    push(speech, toySpeech(30, BATCH_FRAMES + 124));
+    await speech.ready();
+    push(speech, toySpeech(30, 8));
+    let free = false;
+    const waiting = speech.ready().then(() => {
+      free = true;
+    });
+    await settled();
+    expect(free).toBe(false);
+    detector.latch.open();
+    await waiting;
+    expect(dropped).toBe(0);
+    await speech.finish();
+    expect(speech.netSpeechMs).toBe((BATCH_FRAMES + 132) * TOY_FRAME_MS);
+  });
+
+  it('stops when the store is full, and what comes after costs nothing', async () => {
+    const speech = listener({ maxSpeechMs: 2000 });
+    push(speech, toySpeech(30, 1000), 160);
+    await speech.finish();
+    expect(speech.full).toBe(true);
+    expect(speech.netSpeechMs).toBe(2000);
+    expect(differsAt(speech.samples(), toySpeech(30, 1000).subarray(0, TOY_RATE_HZ * 2))).toBeUndefined();
+    const asked = detector.requests.length;
+    expect(asked * BATCH_FRAMES * TOY_FRAME_MS).toBeLessThan(2000 + 2 * BATCH_FRAMES * TOY_FRAME_MS);
+    push(speech, toySpeech(30, 1000), 160);
+    await settled();
+    await speech.finish();
+    expect(detector.requests.length).toBe(asked);
+    expect(speech.netSpeechMs).toBe(2000);
+  });
+});
+
+describe('a fault of detection', () => {
+  const busy = new VoiceAuthError('Busy', 'Too many requests wait');
+
+  it('is told once, and thrown by everyone who waits', async () => {
+    const speech = listener();
+    detector.failure = busy;
+    push(speech, toySpeech(30, 100), 160);
+    await settled();
+    push(speech, toySpeech(30, 100), 160);
+    await settled();
+    expect(faults).toEqual([busy]);
+    expect(detector.requests).toHaveLength(1);
+    await expect(speech.ready()).rejects.toBe(busy);
+    await expect(speech.finish()).rejects.toBe(busy);
+    await expect(speech.finish()).rejects.toBe(busy);
+  });
+
+  it('keeps the speech that was found before', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, BATCH_FRAMES));
+    await settled();
+    detector.failure = busy;
+    push(speech, toySpeech(30, BATCH_FRAMES));
+    await expect(speech.finish()).rejects.toBe(busy);
+    expect(differsAt(speech.samples(), toySpeech(30, BATCH_FRAMES))).toBeUndefined();
+  });
+
+  it('reaches those who wait already', async () => {
+    detector.latch.close();
+    const speech = listener();
+    push(speech, toySpeech(30, 200));
+    const [ready, finished] = [speech.ready(), speech.finish()];
+    detector.failure = busy;
+    detector.latch.open();
+    await expect(ready).rejects.toBe(busy);
+    await expect(finished).rejects.toBe(busy);
+  });
+
+  it('does not show what a stranger of an error says', async () => {
+    const speech = listener();
+    const cause = new Error('failed for wss://example.test/secret');
+    detector.failure = cause;
+    push(speech, toySpeech(30, 20));
+    const error: unknown = await speech.finish().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'InternalError', cause });
+    expect((error as Error).message).not.toContain('secret');
+    expect(faults).toEqual([error]);
+  });
+});

@@ -1,0 +1,82 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { SpeechEmbedding } from '../../../../src/domain/caller-speech/speech-embedding.js';
+import { VoiceAuthError } from '../../../../src/domain/errors.js';
+import { poolEmbeddings } from '../../../../src/domain/scoring/embedding.js';
+import { degreesOf, direction, joined, TOY_RATE_HZ, ToyEmbedder, toySpeech } from '../../../support/toy-models.js';
+
+const upload = { priority: 'upload' } as const;
+/** Speech of the voice at `degrees`, exactly `seconds` long. */
+const voice = (degrees: number, seconds: number) =>
+  toySpeech(degrees, Math.ceil((seconds * TOY_RATE_HZ) / 256)).subarray(0, seconds * TOY_RATE_HZ);
+
+let embedder: ToyEmbedder;
+let embedding: SpeechEmbedding;
+beforeEach(() => {
+  embedder = new ToyEmbedder();
+  embedding = new SpeechEmbedding(embedder);
+});
+
+describe('SpeechEmbedding', () => {
+  it('pools windows by their length', async () => {
+    // Windows of 4 s and 2 s, of two people.
+    const probe = await embedding.embed(joined(voice(20, 4), voice(80, 2)), upload);
+    expect(embedder.windowsMs).toEqual([4000, 2000]);
+    const expected = poolEmbeddings([
+      { embedding: direction(20), weight: 2 },
+      { embedding: direction(80), weight: 1 },
+    ]);
+    expect(degreesOf(probe)).toBeCloseTo(degreesOf(expected), 3);
+  });
+
+  it('embeds finished windows once while a call goes on, and only the newest one again', async () => {
+    const call = voice(30, 13);
+    for (const seconds of [2, 3, 4, 5, 6.5, 8, 9, 13]) {
+      await embedding.embed(call.subarray(0, seconds * TOY_RATE_HZ), upload);
+    }
+    expect(embedder.windowsMs).toEqual([
+      2000, 3000, 4000,
+      // From here on the first four seconds are done.
+      1000, 2500, 4000,
+      // And the second four.
+      1000, 4000, 1000,
+    ]);
+  });
+
+  it('says the same of speech heard at once and bit by bit', async () => {
+    const call = joined(voice(10, 5), voice(50, 3), voice(90, 2.5));
+    for (const seconds of [2, 4.5, 7, 10]) await embedding.embed(call.subarray(0, seconds * TOY_RATE_HZ), upload);
+    const [bitByBit, atOnce] = [
+      await embedding.embed(call, upload),
+      await new SpeechEmbedding(new ToyEmbedder()).embed(call, upload),
+    ];
+    expect(bitByBit).toEqual(atOnce);
+  });
+
+  it('looks a little back for a last window that would be too short', async () => {
+    await embedding.embed(voice(30, 4.25), upload);
+    expect(embedder.windowsMs).toEqual([4000, 1000]);
+  });
+
+  it('does not embed what is too short, and says how short it is', async () => {
+    await expect(embedding.embed(voice(30, 0.75), upload)).rejects.toMatchObject({
+      code: 'AudioProcessingError',
+      details: { check: 'net_speech_ms', found: 750, needed: 1000 },
+    });
+    await expect(embedding.embed(new Float32Array(0), upload)).rejects.toMatchObject({ code: 'AudioProcessingError' });
+    expect(embedder.windowsMs).toEqual([]);
+  });
+
+  it('remembers nothing of a window that failed', async () => {
+    embedder.failure = new VoiceAuthError('Busy', 'Too many requests wait');
+    await expect(embedding.embed(voice(30, 4), upload)).rejects.toBe(embedder.failure);
+    embedder.failure = undefined;
+    expect(degreesOf(await embedding.embed(voice(30, 4), upload))).toBeCloseTo(30, 3);
+    expect(embedder.windowsMs).toEqual([4000, 4000]);
+  });
+
+  it('stops asking when it was told to', async () => {
+    const signal = AbortSignal.abort(new Error('gone'));
+    await expect(embedding.embed(voice(30, 9), { ...upload, signal })).rejects.toThrow('gone');
+    expect(embedder.windowsMs).toEqual([]);
+  });
+});
