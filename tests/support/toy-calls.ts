@@ -8,14 +8,22 @@ export class ToyCall implements CallSource {
   /** What `open` was given; undefined before it. */
   sink: CallSink | undefined;
   options: CallOpenOptions | undefined;
+  /** Resolves when somebody has asked for the call. */
+  readonly opened: Promise<void>;
+  private announce: () => void = () => undefined;
   private answer: { resolve: () => void; reject: (error: unknown) => void } | undefined;
 
   /** `autoConnect`: the connection is open at once; otherwise `connect` or `refuse` must say. */
-  constructor(private readonly autoConnect = true) {}
+  constructor(private readonly autoConnect = true) {
+    this.opened = new Promise((resolve) => {
+      this.announce = resolve;
+    });
+  }
 
   open(sink: CallSink, options: CallOpenOptions): Promise<void> {
     this.sink = sink;
     this.options = options;
+    this.announce();
     if (this.autoConnect) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.answer = { resolve, reject };

@@ -33,6 +33,9 @@ const SPEECH_ON = 0.5;
 const SPEECH_OFF = 0.35;
 /** Frames kept after speech has ended (64 ms): word endings fade below the detector's threshold. */
 const TRAILING_FRAMES = 2;
+/** Blocks in which clipping is counted, and how loud one must be (-20 dBFS) to be more than a pause. */
+const CLIPPING_BLOCK_MS = 20;
+const LOUD_AMPLITUDE = 0.1;
 /** Half a step of 16-bit audio: anything louder is not digital silence. */
 const SILENCE_AMPLITUDE = 1 / 65_536;
 
@@ -41,6 +44,8 @@ export class CallerSpeech {
   private readonly stream: SpeechDetectorStream;
   private readonly gate: EnergyGate;
   private readonly quality = new QualityMeter();
+  /** Resampling rounds off flat tops, so clipping is also counted on the audio as it came. */
+  private readonly wireQuality = new QualityMeter();
   private readonly speech: SpeechBuffer;
   private readonly pending: SampleQueue;
   /** The frame being filled, and the newest one that the gate kept out. They change places, so nothing is allocated. */
@@ -103,7 +108,8 @@ export class CallerSpeech {
   }
 
   qualityReport(): QualityReport {
-    return this.quality.report();
+    const report = this.quality.report();
+    return { ...report, clippedRatio: Math.max(report.clippedRatio, this.wireQuality.report().clippedRatio) };
   }
 
   /** Takes one frame; copies what it needs. Never blocks: detection runs behind. */
@@ -112,7 +118,8 @@ export class CallerSpeech {
     if (frame.track === 'mixed') this.mixedMs += durationMs;
     if (frame.track !== 'caller') return;
     this.callerMs += durationMs;
-    this.audible ||= isAudible(frame.samples);
+    this.audible ||= exceeds(frame.samples, SILENCE_AMPLITUDE);
+    this.countClipping(frame);
     if (!this.resampler || this.resamplerRateHz !== frame.sampleRateHz) {
       if (this.resampler) this.gateFrames(this.resampler.flush());
       this.resampler = new StreamingResampler(frame.sampleRateHz, this.options.detector.sampleRateHz);
@@ -144,6 +151,14 @@ export class CallerSpeech {
       await this.pumping;
     }
     if (this.fault) throw this.fault;
+  }
+
+  private countClipping({ samples, sampleRateHz }: PcmFrame): void {
+    const blockSamples = Math.round((sampleRateHz * CLIPPING_BLOCK_MS) / 1000);
+    for (let at = 0; at < samples.length; at += blockSamples) {
+      const block = samples.subarray(at, at + blockSamples);
+      this.wireQuality.push(block, exceeds(block, LOUD_AMPLITUDE));
+    }
   }
 
   /**
@@ -231,7 +246,7 @@ export class CallerSpeech {
   }
 }
 
-function isAudible(samples: Float32Array): boolean {
-  for (let i = 0; i < samples.length; i++) if (Math.abs(samples[i]!) > SILENCE_AMPLITUDE) return true;
+function exceeds(samples: Float32Array, amplitude: number): boolean {
+  for (let i = 0; i < samples.length; i++) if (Math.abs(samples[i]!) > amplitude) return true;
   return false;
 }

@@ -93,12 +93,20 @@ export class Enrollment implements EnrollmentUseCase {
 
   private async takeSample(request: EnrollmentRequest): Promise<VoiceSample> {
     const signal = AbortSignal.any([request.signal, this.deps.shutdown]);
+    try {
+      const sample = await this.listenAndEmbed(request, signal);
+      if (!signal.aborted) return sample;
+    } catch (error) {
+      // Work that was cut short fails in all kinds of ways.
+      if (!signal.aborted) throw error;
+    }
+    throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
+  }
+
+  private async listenAndEmbed(request: EnrollmentRequest, signal: AbortSignal): Promise<VoiceSample> {
     const live = request.source.kind === 'listen_url';
     const inference: InferenceOptions = { priority: live ? 'live' : 'upload', signal };
-    const speech = await this.listen(request, inference, signal).catch((error: unknown) => {
-      throw signal.aborted ? givenUp() : error;
-    });
-    if (signal.aborted) throw givenUp();
+    const speech = await this.listen(request, inference, signal);
     requireEnrollmentQuality(
       { netSpeechMs: speech.netSpeechMs, heardCaller: speech.heardCaller, quality: speech.qualityReport() },
       { minSpeechMs: this.deps.config.minSpeechMs },
@@ -130,7 +138,7 @@ export class Enrollment implements EnrollmentUseCase {
         signal,
         enough: fault.signal,
       });
-      if (end === 'aborted') throw givenUp();
+      signal.throwIfAborted();
       await speech.finish();
       if (end === 'mixed') {
         throw new VoiceAuthError(
@@ -160,10 +168,6 @@ export class Enrollment implements EnrollmentUseCase {
     }
     return score;
   }
-}
-
-function givenUp(): VoiceAuthError {
-  return new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
 }
 
 function refuseForeignModel(user: EnrolledUser | undefined, modelId: string): void {

@@ -109,7 +109,7 @@ export class Verification implements VerificationUseCase {
     user: EnrolledUser,
     context: { readonly voiceprint: Voiceprint; readonly threshold: number; readonly startedAt: number },
   ): Promise<Finding> {
-    const { config, detector, embedder, scorer, metrics, shutdown } = this.deps;
+    const { config, detector, embedder, scorer, metrics, logger, shutdown } = this.deps;
     const { source } = request;
     const signal = AbortSignal.any([request.signal, shutdown]);
     const enough = new AbortController();
@@ -134,13 +134,22 @@ export class Verification implements VerificationUseCase {
       },
       inference,
     });
-    const report = () =>
-      request.onProgress?.({
-        elapsedMs: performance.now() - context.startedAt,
-        netSpeechMs: speech.netSpeechMs,
-        looks: looks.looks,
-        score: looks.latest?.score,
-      });
+    let watched = request.onProgress !== undefined;
+    const report = () => {
+      if (!watched) return;
+      try {
+        request.onProgress?.({
+          elapsedMs: performance.now() - context.startedAt,
+          netSpeechMs: speech.netSpeechMs,
+          looks: looks.looks,
+          score: looks.latest?.score,
+        });
+      } catch (error) {
+        // Whoever watches has no say in the decision, and is not told again.
+        watched = false;
+        logger.warn({ err: error, event: 'progress_failed' }, 'progress could not be told');
+      }
+    };
     const speech = new CallerSpeech({
       detector,
       maxSpeechMs: config.maxSpeechMs,
@@ -156,7 +165,7 @@ export class Verification implements VerificationUseCase {
         });
       },
     });
-    const ticker = request.onProgress ? setInterval(report, PROGRESS_EVERY_MS) : undefined;
+    const ticker = watched ? setInterval(report, PROGRESS_EVERY_MS) : undefined;
     try {
       const end = await this.listen(request, speech, { signal, enough: enough.signal, listenMs });
       if (end !== 'aborted' && !looks.decided) {
@@ -173,6 +182,7 @@ export class Verification implements VerificationUseCase {
     } finally {
       speech.stop();
       clearInterval(ticker);
+      watched = false;
     }
   }
 
