@@ -1,5 +1,6 @@
 /** `voice-auth serve`: runs the server until SIGINT or SIGTERM. */
 import type { Command } from 'commander';
+import { clientEnvironment } from '../config/client-environment.js';
 import { loadConfig } from '../config/config.js';
 import { createLogger, type Logger } from '../observability/logger.js';
 import { type RunningServer, startServer } from '../server.js';
@@ -49,14 +50,16 @@ function banner(server: RunningServer): string {
     `    API      ${server.url}/docs  (OpenAPI: ${server.url}/openapi.json)`,
     `    health   ${server.url}/readyz    metrics  ${server.url}/metrics`,
   ];
+  // The command line looks for the default port by itself.
+  const elsewhere = server.url === clientEnvironment({}).url ? '' : ` --server ${server.url}`;
   if (server.developmentKey) {
     lines.push(
       `    API key  ${server.developmentKey}`,
       '             (development key, kept in the data folder; the commands below find it there)',
       '',
       '  Try in another terminal:',
-      `    npx voice-auth enroll -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-enroll.wav`,
-      `    npx voice-auth verify -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-call-1.wav`,
+      `    npx voice-auth enroll -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-enroll.wav${elsewhere}`,
+      `    npx voice-auth verify -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-call-1.wav${elsewhere}`,
     );
   }
   return `${lines.join('\n')}\n\n`;

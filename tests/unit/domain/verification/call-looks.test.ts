@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { CallerSpeech } from '../../../../src/domain/caller-speech/caller-speech.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import type { EnrolledUser } from '../../../../src/domain/ports/auth-store.js';
@@ -17,6 +17,7 @@ import {
   toyScorer,
   toySpeech,
 } from '../../../support/toy-models.js';
+import { failOnUnhandledRejections } from '../../../support/unhandled-rejections.js';
 
 const SECOND = TOY_RATE_HZ / TOY_FRAME_SAMPLES;
 const live = { priority: 'live' } as const;
@@ -27,8 +28,6 @@ let speech: CallerSpeech;
 let looks: CallLooks;
 /** How many looks had been told of, whenever one was. */
 let told: number[];
-let unhandled: unknown[];
-const onUnhandled = (reason: unknown) => unhandled.push(reason);
 
 interface Changes {
   readonly rule?: Partial<LookRule>;
@@ -79,15 +78,10 @@ async function hear(samples: Float32Array): Promise<void> {
 }
 
 beforeEach(() => {
-  [told, unhandled] = [[], []];
-  process.on('unhandledRejection', onUnhandled);
+  told = [];
   start();
 });
-afterEach(async () => {
-  await settled();
-  process.off('unhandledRejection', onUnhandled);
-  expect(unhandled).toEqual([]);
-});
+failOnUnhandledRejections();
 
 describe('the looks at a call', () => {
   it('accept the owner at the first, and take no other', async () => {

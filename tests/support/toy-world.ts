@@ -1,0 +1,79 @@
+/**
+ * What every test of a use case needs: a database per file, a fresh service and user per test, and afterwards the
+ * certainty that nothing is left running, nothing failed unheard, and nothing was given away in a log.
+ */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
+import { VoiceAuthError } from '../../src/domain/errors.js';
+import type { AttemptSummary, AuthStore, EnrolledUser } from '../../src/domain/ports/auth-store.js';
+import { openStorage, type Storage } from '../../src/storage/open-storage.js';
+import { storageOptions, temporaryFolder } from './embedded-storage.js';
+import { privacyLeaks } from './privacy.js';
+import { settled } from './toy-models.js';
+import { AUDIO_URL, LISTEN_URL, ToyService } from './toy-service.js';
+import { failOnUnhandledRejections } from './unhandled-rejections.js';
+
+export const PHONE = '+14155550123';
+
+export class ToyWorld {
+  storage: Storage | undefined;
+  service: ToyService = undefined as never;
+  userId = '';
+
+  get store(): AuthStore {
+    if (!this.storage) throw new Error('the database is not open');
+    return this.storage.store;
+  }
+
+  user(): Promise<EnrolledUser | undefined> {
+    return this.store.findUser(this.userId);
+  }
+
+  /** Recorded attempts, newest first; empty when there is no such user. */
+  async history(): Promise<readonly AttemptSummary[]> {
+    return (await this.store.authHistory(this.userId, { limit: 50, before: undefined }))?.attempts ?? [];
+  }
+
+  /** Recorded attempts as `decision/reason`, newest first. */
+  async recorded(): Promise<string[]> {
+    return (await this.history()).map(({ decision, reason }) => `${decision}/${reason}`);
+  }
+
+  async failedAttempts(): Promise<number | undefined> {
+    return (await this.store.userStatus(this.userId))?.failedAttempts;
+  }
+}
+
+/** Registers the hooks and returns what they fill. */
+export function toyWorld(): ToyWorld {
+  const world = new ToyWorld();
+  let folder: Awaited<ReturnType<typeof temporaryFolder>> | undefined;
+  beforeAll(async () => {
+    folder = await temporaryFolder();
+    const dataDir = join(folder.path, 'data');
+    world.storage = await openStorage(
+      { supabase: undefined, dataDir, timeoutMs: 20_000, encryptionKeys: undefined },
+      storageOptions(),
+    );
+  });
+  afterAll(async () => {
+    await world.storage?.close();
+    await folder?.remove();
+  });
+  beforeEach(() => {
+    world.service = new ToyService(world.store);
+    world.userId = randomUUID();
+  });
+  afterEach(async () => {
+    const { service, userId } = world;
+    await settled();
+    expect([service.work.active, service.recordings.active, await service.count('active_calls')]).toEqual([0, 0, 0]);
+    expect(privacyLeaks(service.logs, [PHONE, LISTEN_URL, AUDIO_URL, userId, 'secret'])).toEqual([]);
+  });
+  failOnUnhandledRejections();
+  return world;
+}
+
+export const databaseDown = () =>
+  Promise.reject(new VoiceAuthError('DatabaseUnavailable', 'The database does not answer'));

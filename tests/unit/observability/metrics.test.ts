@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { ERROR_CODES } from '../../../src/domain/errors.js';
+import { DECISIONS, REASONS } from '../../../src/domain/verification/decision.js';
+import { Metrics } from '../../../src/observability/metrics.js';
+
+const metrics = new Metrics();
+const all = await metrics.registry.getMetricsAsJSON();
+
+describe('Metrics', () => {
+  it('are named as Prometheus wants it', () => {
+    expect(all.length).toBeGreaterThan(20);
+    for (const { name, type, help } of all) {
+      expect(name).toMatch(/^voice_auth_[a-z][a-z0-9_]*[a-z]$/);
+      expect(help.length).toBeGreaterThan(5);
+      if (name.startsWith('voice_auth_nodejs_') || name.startsWith('voice_auth_process_')) continue;
+      if (String(type) === 'counter') expect(name).toMatch(/_total$/);
+      else expect(name).not.toMatch(/_total$/);
+      expect(name).not.toMatch(/_(ms|millis|milliseconds|kb|mb)$/);
+    }
+  });
+
+  it('have labels that say nothing about a person and stay few', () => {
+    const allowed = new Set(
+      'operation status outcome decision reason source code model priority cause function limit'.split(' '),
+    );
+    const labels = Object.values(metrics)
+      .filter((metric) => typeof metric === 'object' && metric !== null && 'labelNames' in metric)
+      .flatMap((metric) => (metric as unknown as { labelNames: string[] }).labelNames);
+    expect(labels.length).toBeGreaterThan(10);
+    expect(labels.filter((label) => !allowed.has(label))).toEqual([]);
+  });
+
+  it('take what is counted with them', async () => {
+    const fresh = new Metrics();
+    for (const decision of DECISIONS) {
+      for (const reason of REASONS) fresh.verifications.inc({ decision, reason, source: 'upload' });
+      fresh.score.observe({ decision }, 1);
+    }
+    for (const code of ERROR_CODES) fresh.verificationErrors.inc({ code });
+    const page = await fresh.registry.metrics();
+    expect(page).toContain('voice_auth_verifications_total{decision="accept",reason="match",source="upload"} 1');
+    // Nothing scores more than the last bucket holds.
+    expect(page).toMatch(/voice_auth_verification_score_bucket\{le="1",decision="accept"\} 1/);
+    expect(page).toContain('voice_auth_nodejs_eventloop_lag_p99_seconds');
+  });
+
+  it('of two services in one process do not mix', async () => {
+    const [one, other] = [new Metrics(), new Metrics()];
+    one.lockouts.inc();
+    expect((await one.lockouts.get()).values[0]?.value).toBe(1);
+    expect((await other.lockouts.get()).values[0]?.value).toBe(0);
+  });
+
+  it('have a bucket edge at every score whose meaning is told', async () => {
+    const fresh = new Metrics();
+    fresh.score.observe({ decision: 'accept' }, 0.5);
+    const { values } = await fresh.score.get();
+    const edges = values.map(({ labels }) => labels.le);
+    for (const score of [0.82, 0.9, 0.954]) expect(edges).toContain(score);
+  });
+});
