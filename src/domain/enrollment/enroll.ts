@@ -1,39 +1,22 @@
 /** The enrollment use case: listen, check, embed, compare with what is there, write. */
 import { randomUUID } from 'node:crypto';
 import type { EnrollmentConfig } from '../../config/config.js';
-import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
-import type { WorkLimit } from '../admission.js';
 import { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
+import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
 import { accountLocked, VoiceAuthError } from '../errors.js';
-import type { AuthStore, EnrolledUser, VoiceSample } from '../ports/auth-store.js';
-import type { CallSourceFactory } from '../ports/call-source.js';
-import type { RecordingDecoder, RecordingFetcher } from '../ports/recordings.js';
-import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
+import type { EnrolledUser, VoiceSample } from '../ports/auth-store.js';
+import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { poolEmbeddings } from '../scoring/embedding.js';
-import type { SpeakerScorer } from '../scoring/scorer.js';
 import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
 import { requireEnrollmentQuality } from './enrollment-quality.js';
 
-export interface EnrollmentDeps {
+export interface EnrollmentDeps extends ListeningDeps {
   readonly config: EnrollmentConfig;
-  readonly store: AuthStore;
-  readonly embedder: SpeakerEmbedder;
-  readonly detector: SpeechDetector;
-  readonly scorer: SpeakerScorer;
-  readonly calls: CallSourceFactory;
-  readonly fetcher: RecordingFetcher;
-  readonly decoder: RecordingDecoder;
-  /** Work in progress, shared with verification; and decoded recordings in memory. */
-  readonly work: WorkLimit;
-  readonly recordings: WorkLimit;
-  readonly metrics: Metrics;
-  /** Fires when the server gives up on running work at the end of its grace period. */
-  readonly shutdown: AbortSignal;
 }
 
 /**

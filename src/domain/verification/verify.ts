@@ -5,18 +5,14 @@
 import { randomUUID } from 'node:crypto';
 import type { VerificationConfig } from '../../config/config.js';
 import type { Logger } from '../../observability/logger.js';
-import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
-import type { WorkLimit } from '../admission.js';
 import { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { type ListeningEnd, listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
+import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { accountLocked, VoiceAuthError, validationError } from '../errors.js';
-import type { AuthStore, EnrolledUser, Voiceprint } from '../ports/auth-store.js';
-import type { CallSourceFactory } from '../ports/call-source.js';
-import type { RecordingDecoder, RecordingFetcher } from '../ports/recordings.js';
-import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
-import type { SpeakerScorer } from '../scoring/scorer.js';
+import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
+import type { InferenceOptions } from '../ports/speaker-model.js';
 import { CallLooks } from './call-looks.js';
 import { inconclusiveReason } from './decide.js';
 import type { Decision, Reason } from './decision.js';
@@ -27,22 +23,9 @@ import type {
   VerificationUseCase,
 } from './verification.js';
 
-export interface VerificationDeps {
+export interface VerificationDeps extends ListeningDeps {
   readonly config: VerificationConfig;
-  readonly store: AuthStore;
-  readonly embedder: SpeakerEmbedder;
-  readonly detector: SpeechDetector;
-  readonly scorer: SpeakerScorer;
-  readonly calls: CallSourceFactory;
-  readonly fetcher: RecordingFetcher;
-  readonly decoder: RecordingDecoder;
-  /** Work in progress, shared with enrollment; and decoded recordings in memory. */
-  readonly work: WorkLimit;
-  readonly recordings: WorkLimit;
-  readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Fires when the server gives up on running work at the end of its grace period. */
-  readonly shutdown: AbortSignal;
 }
 
 /** What listening came to, before it is recorded. */
