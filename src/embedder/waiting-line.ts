@@ -1,5 +1,5 @@
 /**
- * Requests that wait for an inference child: live calls before uploads, first come first served within each, and never
+ * Requests that wait for an inference child: live calls mostly before uploads, first come first served within each, and never
  * more than a fixed number. Knows nothing of processes or time.
  */
 import type { InferenceOptions } from '../domain/ports/speaker-model.js';
@@ -16,9 +16,13 @@ export type Admission<T> =
   | { readonly kind: 'displaced'; readonly upload: T }
   | { readonly kind: 'full' };
 
+/** After so many live requests in a row a waiting upload has its turn. */
+const LIVE_PER_UPLOAD = 8;
+
 export class WaitingLine<T extends Waiting> {
   private readonly live: T[] = [];
   private readonly uploads: T[] = [];
+  private liveInARow = 0;
 
   constructor(private readonly capacity: number) {}
 
@@ -44,9 +48,12 @@ export class WaitingLine<T extends Waiting> {
     this.lineOf(item).unshift(item);
   }
 
-  /** Takes out the item whose turn it is. */
+  /** Takes out the item whose turn it is: live ones first, but every so often an upload, so that uploads never starve. */
   next(): T | undefined {
-    return this.live.shift() ?? this.uploads.shift();
+    const uploadsTurn = this.uploads.length > 0 && this.liveInARow >= LIVE_PER_UPLOAD;
+    const live = uploadsTurn ? undefined : this.live.shift();
+    this.liveInARow = live ? this.liveInARow + 1 : 0;
+    return live ?? this.uploads.shift();
   }
 
   /** Takes out this item; false when it was not waiting. */

@@ -39,6 +39,12 @@ const PRIVATE_SUFFIXES = [
   'invalid',
 ];
 
+/**
+ * Addresses that look public but are answered by the cloud the service runs in: Azure's host, which hands out secrets of the
+ * virtual machine (Microsoft, "What is IP address 168.63.129.16?").
+ */
+const CLOUD_HOST_ADDRESSES = new Set(['168.63.129.16']);
+
 /** Globally routed IPv6 is allocated from this block only (IANA IPv6 address space registry). */
 const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3');
 
@@ -76,7 +82,7 @@ export function checkUrl(raw: string, policy: UrlPolicy): URL {
 export function isPublicAddress(address: string): boolean {
   if (address.includes('%') || !ipaddr.isValid(address)) return false;
   const parsed = ipaddr.process(address);
-  if (parsed.range() !== 'unicast') return false;
+  if (parsed.range() !== 'unicast' || CLOUD_HOST_ADDRESSES.has(parsed.toString())) return false;
   return parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_IPV6);
 }
 

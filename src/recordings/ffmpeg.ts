@@ -103,5 +103,5 @@ async function collect(stdout: AsyncIterable<Buffer>, job: FfmpegJob): Promise<U
     const foundMs = bytesPerMs === undefined ? 0 : (length - WAV_HEADER_BYTES) / bytesPerMs;
     if (foundMs > job.maxDurationMs) throw recordingTooLong(foundMs, job.maxDurationMs);
   }
-  return joinChunks(chunks);
+  return await joinChunks(chunks);
 }

@@ -11,6 +11,12 @@ interface Box {
   readonly end: number;
 }
 
+/**
+ * Boxes looked at in one file, all levels together. Even a recording in fragments of a second has no more than some
+ * hundreds; millions of empty ones would hold up the server.
+ */
+const MAX_BOXES = 4_000;
+
 const OFFSET_TABLE_PATH = ['trak', 'mdia', 'minf', 'stbl'];
 
 /**
@@ -18,14 +24,21 @@ const OFFSET_TABLE_PATH = ['trak', 'mdia', 'minf', 'stbl'];
  * boxes make no sense.
  */
 export function moveIndexToFront(bytes: Uint8Array): Uint8Array {
-  const boxes = readBoxes(bytes, 0, bytes.length);
+  const reader = new BoxReader();
+  const boxes = reader.read(bytes, 0, bytes.length);
   const moov = boxes.find(({ type }) => type === 'moov');
   const audio = boxes.find(({ type }) => type === 'mdat');
   if (moov === undefined || audio === undefined || moov.start < audio.start) return bytes;
   const insertAt = boxes[0]!.type === 'ftyp' ? boxes[0]!.end : 0;
   const index = new Uint8Array(bytes.subarray(moov.start, moov.end));
   const moved = { from: insertAt, to: moov.start, by: index.length };
-  shiftOffsets(index, { start: moov.bodyStart - moov.start, end: index.length }, { path: OFFSET_TABLE_PATH, moved });
+  shiftOffsets(
+    index,
+    { start: moov.bodyStart - moov.start, end: index.length },
+    { path: OFFSET_TABLE_PATH, moved, reader },
+  );
+  // Some positions may have been left uncorrected.
+  if (reader.exhausted) return bytes;
   const result = new Uint8Array(bytes.length);
   result.set(bytes.subarray(0, insertAt));
   result.set(index, insertAt);
@@ -35,6 +48,7 @@ export function moveIndexToFront(bytes: Uint8Array): Uint8Array {
 }
 
 interface Shift {
+  readonly reader: BoxReader;
   /** Boxes still to descend into. */
   readonly path: readonly string[];
   /** File positions from `from` up to `to` grow `by` this much. */
@@ -43,7 +57,7 @@ interface Shift {
 
 function shiftOffsets(index: Uint8Array, range: { readonly start: number; readonly end: number }, shift: Shift): void {
   const [next, ...rest] = shift.path;
-  for (const box of readBoxes(index, range.start, range.end)) {
+  for (const box of shift.reader.read(index, range.start, range.end)) {
     if (next === undefined) shiftTable(index, box, shift);
     else if (box.type === next) {
       shiftOffsets(index, { start: box.bodyStart, end: box.end }, { ...shift, path: rest });
@@ -66,21 +80,33 @@ function shiftTable(index: Uint8Array, box: Box, { moved }: Shift): void {
   }
 }
 
-/** The boxes side by side in a range, up to the first whose size makes no sense. */
-function readBoxes(bytes: Uint8Array, start: number, end: number): Box[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const boxes: Box[] = [];
-  for (let at = start; at + 8 <= end; ) {
-    let size = view.getUint32(at);
-    let headerBytes = 8;
-    if (size === 1 && at + 16 <= end) {
-      size = Number(view.getBigUint64(at + 8));
-      headerBytes = 16;
-    } else if (size === 0) size = end - at;
-    if (size < headerBytes || size > end - at) break;
-    const type = Buffer.from(bytes.subarray(at + 4, at + 8)).toString('latin1');
-    boxes.push({ type, start: at, bodyStart: at + headerBytes, end: at + size });
-    at += size;
+/** Reads boxes until there have been too many in all. */
+class BoxReader {
+  #left = MAX_BOXES;
+
+  /** Not all boxes that were asked for have been read. */
+  get exhausted(): boolean {
+    return this.#left < 0;
   }
-  return boxes;
+
+  /** The boxes side by side in a range, up to the first whose size makes no sense. */
+  read(bytes: Uint8Array, start: number, end: number): Box[] {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const boxes: Box[] = [];
+    for (let at = start; at + 8 <= end; ) {
+      let size = view.getUint32(at);
+      let headerBytes = 8;
+      if (size === 1 && at + 16 <= end) {
+        size = Number(view.getBigUint64(at + 8));
+        headerBytes = 16;
+      } else if (size === 0) size = end - at;
+      if (size < headerBytes || size > end - at) break;
+      this.#left -= 1;
+      if (this.exhausted) break;
+      const type = Buffer.from(bytes.subarray(at + 4, at + 8)).toString('latin1');
+      boxes.push({ type, start: at, bodyStart: at + headerBytes, end: at + size });
+      at += size;
+    }
+    return boxes;
+  }
 }

@@ -131,7 +131,7 @@ export class GuardedFetcher implements RecordingFetcher {
       chunks.push(chunk);
     }
     if (length === 0) throw downloadError('The audio URL answered with an empty file.');
-    return joinChunks(chunks);
+    return await joinChunks(chunks);
   }
 
   #failure(error: unknown, deadline: AbortSignal): VoiceAuthError {

@@ -50,6 +50,8 @@ const OGG_CODECS: readonly (readonly [magic: string, name: string, decoder: Buil
 
 /** ID3v2 tags that are skipped before giving up: some writers stack two. */
 const MAX_ID3_TAGS = 4;
+/** How far into an Ogg file its codec is looked for: this runs on the server's own thread, and pages can be tiny and many. */
+const OGG_SEARCH_BYTES = 8 * 1024;
 
 /** The format of a recording, or undefined when the bytes are no audio we know (text, pictures, anything else). */
 export function sniffFormat(bytes: Uint8Array): SniffedFormat | undefined {
@@ -77,7 +79,7 @@ function found(name: string, decoder: BuiltInDecoder | undefined, demuxer: strin
 
 /** By the first packet of each logical stream; they all begin before any audio. */
 function sniffOgg(audio: Uint8Array, offset: number): SniffedFormat {
-  for (const page of readOggPages(audio)) {
+  for (const page of readOggPages(audio.subarray(0, OGG_SEARCH_BYTES))) {
     if (!page.begins) break;
     const packet = page.packets[0] ?? new Uint8Array(0);
     for (const [magic, name, decoder] of OGG_CODECS) {

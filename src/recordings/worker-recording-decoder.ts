@@ -5,6 +5,7 @@
 import type { RecordingsConfig } from '../config/config.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import type { DecodedRecording, RecordingDecoder } from '../domain/ports/recordings.js';
+import { joinChunks } from './byte-chunks.js';
 import { cancelled } from './cancelled.js';
 import { DecodeThread, type ThreadJob, type ThreadOutcome } from './decode-thread.js';
 import { unsupportedAudio } from './decoding-errors.js';
@@ -72,7 +73,7 @@ export class WorkerRecordingDecoder implements RecordingDecoder {
     let unreadable = `${name} recordings`;
     if (decoder !== undefined) {
       // A copy in a buffer of its own, because that is handed over to the thread for good.
-      const job = this.#job(decoder, name, new Uint8Array(bytes.subarray(offset)));
+      const job = this.#job(decoder, name, await joinChunks([bytes.subarray(offset)]));
       const outcome = await thread.run(job, this.#decodeTimeoutMs);
       if (outcome.kind !== 'external') return recordingOf(outcome, name);
       unreadable = outcome.message;

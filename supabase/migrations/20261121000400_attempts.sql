@@ -148,9 +148,17 @@ begin
     perform voice_auth.erase(v_user_id, 'user.retention_ended', 'retention', 'retention');
     v_users := v_users + 1;
   end loop;
-  delete from voice_auth.auth_attempts a where a.created_at < p_attempts_before;
+  -- Rows that somebody else holds wait for the next time: waiting for them here, with the audit lock held, could deadlock
+  -- with an erasure.
+  delete from voice_auth.auth_attempts a
+    where a.id in (
+      select b.id from voice_auth.auth_attempts b where b.created_at < p_attempts_before for update skip locked
+    );
   get diagnostics v_attempts = row_count;
-  delete from voice_auth.rate_limits r where r.resets_at <= clock_timestamp();
+  delete from voice_auth.rate_limits r
+    where r.key in (
+      select b.key from voice_auth.rate_limits b where b.resets_at <= clock_timestamp() for update skip locked
+    );
   get diagnostics v_rate_limits = row_count;
   return jsonb_build_object('users', v_users, 'attempts', v_attempts, 'rate_limits', v_rate_limits);
 end

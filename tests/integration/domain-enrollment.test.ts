@@ -254,8 +254,8 @@ describe('a live call', () => {
     const { call, result } = await startCall();
     world.service.detector.failure = new VoiceAuthError('InferenceUnavailable', 'The speaker model is not running.');
     await play(call, voice(10, 5));
-    await expect(result).rejects.toBe(world.service.detector.failure);
     expect(call.stopped).toBe(true);
+    await expect(result).rejects.toBe(world.service.detector.failure);
   });
 
   it('that breaks off by a fault makes no voiceprint', async () => {

@@ -45,8 +45,8 @@ describe('models that fail', () => {
     world.service[model].failure = gone;
     const { call, result } = await world.service.verifyCall(world.userId);
     await play(call, OWNER);
-    await expect(result).rejects.toBe(gone);
     expect(call.stopped).toBe(true);
+    await expect(result).rejects.toBe(gone);
     expect(await world.history()).toEqual([]);
   });
 });

@@ -278,6 +278,28 @@ describe('endless bodies', () => {
     expect(res.statusCode).toBe(413);
   });
 
+  it('in tiny pieces are refused, each of which would cost more memory than its bytes', async () => {
+    const part = (name: string, more: string, value: string) =>
+      `--b\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`;
+    const whole = [part('user_id', '', USER), part('audio', '; filename="a"', 'x'.repeat(5_000)), '--b--\r\n'].join('');
+    const pour = async (pieceBytes: number) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.write(
+        `POST /api/v1/verify HTTP/1.1\r\nHost: x\r\nAuthorization: ${bearer('admin')}\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      );
+      for (let at = 0; at < whole.length; at += pieceBytes) {
+        const piece = whole.slice(at, at + pieceBytes);
+        socket.write(`${piece.length.toString(16)}\r\n${piece}\r\n`);
+      }
+      socket.write('0\r\n\r\n');
+      const [answer] = await new Promise<[Buffer]>((resolve) => socket.once('data', (data) => resolve([data])));
+      socket.destroy();
+      return answer.toString();
+    };
+    expect(await pour(100)).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await pour(1)).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
   it('announced as huge are answered before they come', async () => {
     for (const [path, type] of [
       ['/api/v1/enroll-user', 'application/json'],

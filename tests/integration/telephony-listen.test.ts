@@ -219,3 +219,31 @@ describe('privacy', () => {
     expect(lines.join('')).not.toContain('/listen');
   });
 });
+
+describe('a read full of tiny messages', () => {
+  it('is worked off one message per turn of the event loop', async () => {
+    const messages = 2_000;
+    const url = await misbehave((socket) => {
+      // One write, so that the listener gets many messages with one read.
+      const wire = Buffer.concat(Array.from({ length: messages }, () => Buffer.from([0x82, 2, 1, 0])));
+      (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(wire);
+      socket.close();
+    });
+    const { sources } = setup({ sampleRateHz: 16_000, channels: 1 });
+    const listener = new Listener();
+    let thisTurn = 0;
+    let most = 0;
+    listener.onEachFrame = () => {
+      if (thisTurn === 0) {
+        setImmediate(() => {
+          thisTurn = 0;
+        });
+      }
+      most = Math.max(most, ++thisTurn);
+    };
+    await open(listener, sources.vapiListen(url)).opened;
+    await listener.ended;
+    expect(listener.frames).toBe(messages);
+    expect(most).toBeLessThanOrEqual(2);
+  });
+});

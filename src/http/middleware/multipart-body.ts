@@ -15,6 +15,9 @@ const MIN_UPLOADS = 2;
 const ENVELOPE_BYTES = 64 * 1024;
 const MAX_FIELDS = 8;
 const MAX_FIELD_BYTES = 1024;
+/** Every piece of a chunked body costs memory and time however short it is: more and shorter ones are meant badly. */
+const FREE_PIECES = 1024;
+const MIN_MEAN_PIECE_BYTES = 64;
 const FILE_FIELD = 'audio';
 
 /** Sets `req.body` to the text fields and the request's upload to the file. Share one instance: it counts uploads. */
@@ -55,13 +58,20 @@ export function multipartBody(maxFileBytes: number): RequestHandler {
       settled = true;
       next(error);
     };
+    const giveUp = (error: VoiceAuthError) => {
+      req.unpipe();
+      req.resume();
+      settle(error);
+    };
     let received = 0;
+    let pieces = 0;
     req.on('data', (chunk: Buffer) => {
       received += chunk.length;
-      if (received > maxBytes && !settled) {
-        req.unpipe();
-        req.resume();
-        settle(tooLarge(maxFileBytes));
+      pieces += 1;
+      if (settled) return;
+      if (received > maxBytes) giveUp(tooLarge(maxFileBytes));
+      else if (pieces > FREE_PIECES + received / MIN_MEAN_PIECE_BYTES) {
+        giveUp(validationError([{ path: '', message: 'the body comes in too many tiny pieces' }]));
       }
     });
     parse(req, res, (error: unknown) => settle(error === undefined ? takeFile(req) : uploadError(error, maxFileBytes)));

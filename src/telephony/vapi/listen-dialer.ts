@@ -115,6 +115,8 @@ function dialOnce(url: URL, options: DialOptions, timeoutMs: number): Promise<At
       maxPayload: MAX_MESSAGE_BYTES,
       // Text that is not UTF-8 is somebody's mistake, not a reason to lose the call.
       skipUTF8Validation: true,
+      // One message per turn of the event loop: a single read can hold twenty thousand tiny ones.
+      allowSynchronousEvents: false,
       closeTimeout: CLOSE_TIMEOUT_MS,
       ...(bearerToken === undefined ? {} : { headers: { authorization: `Bearer ${bearerToken}` } }),
     };

@@ -27,6 +27,8 @@ export interface ListenSessionOptions {
  * stays in the peer, and one stream cannot take the whole event loop.
  */
 const MAX_BYTES_PER_WINDOW = 400_000;
+/** What a message counts at least: handling one costs as much as that many bytes of audio, however short it is. */
+const MIN_BYTES_PER_MESSAGE = 256;
 const WINDOW_MS = 100;
 
 export class ListenSession {
@@ -54,16 +56,18 @@ export class ListenSession {
   }
 
   #receive(data: RawData, isBinary: boolean): void {
-    if (this.#ended || !Buffer.isBuffer(data) || data.length === 0) return;
+    if (this.#ended || !Buffer.isBuffer(data)) return;
     const nowMs = performance.now();
     try {
-      if (isBinary) this.#decoder.audio(data, nowMs);
+      if (data.length === 0) {
+        // Says nothing, but still has its price.
+      } else if (isBinary) this.#decoder.audio(data, nowMs);
       else this.#decoder.text(data);
     } catch (error) {
       this.#fault(error);
       return;
     }
-    this.#throttle(data.length, nowMs);
+    this.#throttle(Math.max(MIN_BYTES_PER_MESSAGE, data.length), nowMs);
   }
 
   #deliver(frame: PcmFrame): void {

@@ -30,6 +30,15 @@ describe('WaitingLine', () => {
     expect(line.length).toBe(2);
   });
 
+  it('gives a waiting upload its turn after eight live requests, so that uploads never starve', () => {
+    const line = new WaitingLine<{ name: string; priority: Priority }>(100);
+    for (let i = 0; i < 20; i++) line.join(item(`l${i}`, 'live'));
+    line.join(item('u1', 'upload'));
+    line.join(item('u2', 'upload'));
+    const order = Array.from({ length: 22 }, () => line.next()?.name);
+    expect([order.indexOf('u1'), order.indexOf('u2')]).toEqual([8, 17]);
+  });
+
   it('takes a request back at the front, even when full', () => {
     const line = new WaitingLine<{ name: string; priority: Priority }>(1);
     line.join(item('l1', 'live'));

@@ -93,4 +93,25 @@ describe('moveIndexToFront', () => {
       ),
     );
   });
+
+  it.each([
+    ['before the index', 20_000, 0],
+    ['in the index', 0, 20_000],
+    ['before the index and in it, together', 3_000, 3_000],
+  ])('leaves a file alone that has more boxes than any recording %s', (_where, before, within) => {
+    const offsets = table('stco', [firstAt, secondAt]);
+    const stuffed = (boxes: number) => Array<Buffer>(boxes).fill(box('trak'));
+    const file = (outer: number, inner: number) =>
+      Buffer.concat([
+        ftyp,
+        box('mdat', audio),
+        ...stuffed(outer),
+        box('moov', box('trak', box('mdia', box('minf', box('stbl', offsets)))), ...stuffed(inner)),
+      ]);
+    const tooMany = file(before, within);
+    expect(moveIndexToFront(tooMany)).toBe(tooMany);
+    const few = file(Math.min(before, 100), Math.min(within, 100));
+    expect(chunksOf(moveIndexToFront(few), 'stco')).toEqual(['first', 'second']);
+    expect(moveIndexToFront(few)).not.toBe(few);
+  });
 });

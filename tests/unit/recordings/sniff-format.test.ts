@@ -103,4 +103,13 @@ describe('sniffFormat', () => {
       }),
     );
   });
+
+  it('looks for the codec of an Ogg file near its beginning only, because pages can be many', () => {
+    const stranger = oggPage({ begins: true, packets: [Buffer.from('unknown codec')] });
+    const opus = oggPage({ begins: true, packets: [opusHead(1)] });
+    const nameBehind = (strangers: number) =>
+      sniffFormat(Buffer.concat([...Array<Buffer>(strangers).fill(stranger), opus, stranger]))?.name;
+    expect(nameBehind(3)).toBe('ogg/opus');
+    expect(nameBehind(10_000)).toBe('ogg');
+  });
 });
