@@ -7,5 +7,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // A condition is waited for as long as a busy machine may need; one that comes never is still a failure.
+    expect: { poll: { timeout: 20_000 } },
   },
 });

@@ -17,13 +17,35 @@ import { failOnUnhandledRejections } from './unhandled-rejections.js';
 export const PHONE = '+14155550123';
 
 export class ToyWorld {
-  storage: Storage | undefined;
-  service: ToyService = undefined as never;
+  private storage: Storage | undefined;
+  private fresh: ToyService | undefined;
   userId = '';
 
   get store(): AuthStore {
     if (!this.storage) throw new Error('the database is not open');
     return this.storage.store;
+  }
+
+  get service(): ToyService {
+    if (!this.fresh) throw new Error('there is a service in tests only');
+    return this.fresh;
+  }
+
+  async open(dataDir: string): Promise<void> {
+    this.storage = await openStorage(
+      { supabase: undefined, dataDir, timeoutMs: 20_000, encryptionKeys: undefined },
+      storageOptions(),
+    );
+  }
+
+  /** A service and a user that nothing has happened to yet. */
+  renew(): void {
+    this.fresh = new ToyService(this.store);
+    this.userId = randomUUID();
+  }
+
+  async close(): Promise<void> {
+    await this.storage?.close();
   }
 
   user(): Promise<EnrolledUser | undefined> {
@@ -51,20 +73,13 @@ export function toyWorld(): ToyWorld {
   let folder: Awaited<ReturnType<typeof temporaryFolder>> | undefined;
   beforeAll(async () => {
     folder = await temporaryFolder();
-    const dataDir = join(folder.path, 'data');
-    world.storage = await openStorage(
-      { supabase: undefined, dataDir, timeoutMs: 20_000, encryptionKeys: undefined },
-      storageOptions(),
-    );
+    await world.open(join(folder.path, 'data'));
   });
   afterAll(async () => {
-    await world.storage?.close();
+    await world.close();
     await folder?.remove();
   });
-  beforeEach(() => {
-    world.service = new ToyService(world.store);
-    world.userId = randomUUID();
-  });
+  beforeEach(() => world.renew());
   afterEach(async () => {
     const { service, userId } = world;
     await settled();

@@ -322,3 +322,55 @@ describe('a fault of detection', () => {
     expect(faults).toEqual([error]);
   });
 });
+
+describe('stopping', () => {
+  it('judges nothing more, whatever was still on its way, and keeps what there is', async () => {
+    const speech = listener();
+    push(speech, toySpeech(30, BATCH_FRAMES));
+    await settled();
+    detector.latch.close();
+    push(speech, toySpeech(30, 5 * BATCH_FRAMES));
+    const finished = speech.finish();
+    speech.stop();
+    detector.latch.open();
+    await finished;
+    push(speech, toySpeech(30, 5 * BATCH_FRAMES));
+    await speech.finish();
+    await settled();
+    expect(differsAt(speech.samples(), toySpeech(30, BATCH_FRAMES))).toBeUndefined();
+    expect([detector.requests.length, progress.length]).toEqual([2, 1]);
+  });
+
+  it('reports no fault of work that nobody waits for', async () => {
+    detector.latch.close();
+    const speech = listener();
+    push(speech, toySpeech(30, BATCH_FRAMES));
+    speech.stop();
+    detector.failure = new VoiceAuthError('InferenceUnavailable', 'The speaker model is not running.');
+    detector.latch.open();
+    await settled();
+    expect(faults).toEqual([]);
+    await speech.finish();
+  });
+});
+
+describe('clipping', () => {
+  /** A voice-like tone with pauses, cut off at full scale, as it comes at another rate. */
+  const tone = (rateHz: number, gain: number) =>
+    Float32Array.from({ length: rateHz * 2 }, (_, i) => {
+      const speaking = Math.floor((i * 4) / rateHz) % 2 === 0;
+      return speaking ? Math.max(-1, Math.min(1, gain * Math.sin((2 * Math.PI * 350 * i) / rateHz))) : 0;
+    });
+  const clippedRatioOf = async (rateHz: number, gain: number) => {
+    detector.probabilityOf = (frame) => (frame.some((sample) => Math.abs(sample) > 0.05) ? 0.95 : 0.05);
+    const speech = listener();
+    speech.push({ samples: tone(rateHz, gain), sampleRateHz: rateHz, track: 'caller', startMs: 0 });
+    await speech.finish();
+    return speech.qualityReport().clippedRatio;
+  };
+
+  it.each([8000, 16_000, 24_000])('is seen in audio of %i Hz, whatever resampling makes of it', async (rateHz) => {
+    expect(await clippedRatioOf(rateHz, 4)).toBeGreaterThan(0.5);
+    expect(await clippedRatioOf(rateHz, 0.7)).toBe(0);
+  });
+});
