@@ -64,6 +64,9 @@ export class CallerSpeech {
   private mixedMs = 0;
   private audible = false;
   private stopped = false;
+  private ending = false;
+  /** Frames of `batch` that were taken out of the queue but not judged yet. */
+  private unjudged = 0;
 
   constructor(options: CallerSpeechOptions) {
     const { sampleRateHz, frameSamples } = options.detector;
@@ -143,10 +146,11 @@ export class CallerSpeech {
 
   /** Ends the input: resolves when all audio pushed so far has been judged. Throws what detection failed with. */
   async finish(): Promise<void> {
+    this.ending = true;
     if (this.resampler) this.gateFrames(this.resampler.flush());
     this.resampler = undefined;
     this.dismissHeldBack();
-    while (!this.fault && !this.stopped && (this.pumping || this.pending.length > 0)) {
+    while (!this.fault && !this.stopped && (this.pumping || this.hasWork(1))) {
       this.pump(1);
       await this.pumping;
     }
@@ -198,7 +202,7 @@ export class CallerSpeech {
 
   /** Starts detection when at least `minFrames` wait and none is running. */
   private pump(minFrames: number): void {
-    if (this.pumping || this.fault || this.stopped || this.pending.length < minFrames * this.frame.length) return;
+    if (this.pumping || this.fault || this.stopped || !this.hasWork(minFrames)) return;
     this.pumping = this.detectPending(minFrames).then(
       () => {
         this.pumping = undefined;
@@ -218,19 +222,41 @@ export class CallerSpeech {
 
   private async detectPending(minFrames: number): Promise<void> {
     const frameSamples = this.frame.length;
-    while (this.pending.length >= minFrames * frameSamples && !this.full) {
-      const wanted = Math.min(BATCH_FRAMES, Math.floor(this.pending.length / frameSamples));
+    while (this.hasWork(minFrames) && !this.full) {
+      const wanted = this.unjudged || Math.min(BATCH_FRAMES, Math.floor(this.pending.length / frameSamples));
       const batch = this.batch.subarray(0, wanted * frameSamples);
-      this.pending.read(batch);
-      const probabilities = await this.stream.detect(batch, this.options.inference);
-      if (this.stopped) return;
+      if (this.unjudged === 0) this.pending.read(batch);
+      this.unjudged = wanted;
+      const probabilities = await this.detect(batch);
+      if (!probabilities || this.stopped) return;
+      this.unjudged = 0;
       probabilities.forEach((probability, index) => {
         this.judge(probability, batch.subarray(index * frameSamples, (index + 1) * frameSamples));
       });
       this.options.onSpeech?.();
     }
     // With the store full nothing more is needed of what waits.
-    if (this.full) this.pending.shift(this.pending.length);
+    if (this.full) {
+      this.pending.shift(this.pending.length);
+      this.unjudged = 0;
+    }
+  }
+
+  /** Enough audio waits, or at the end a batch that the pool was too busy for. */
+  private hasWork(minFrames: number): boolean {
+    return this.pending.length >= minFrames * this.frame.length || (this.ending && this.unjudged > 0);
+  }
+
+  /** Undefined when the pool is busy and there will be another chance: the batch is kept and goes with the next audio. */
+  private async detect(batch: Float32Array): Promise<Float32Array | undefined> {
+    try {
+      return await this.stream.detect(batch, this.options.inference);
+    } catch (error) {
+      // Uploads and ended calls are told; a call that goes on is listened to on.
+      const mayRetry = this.options.inference.priority === 'live' && !this.ending;
+      if (mayRetry && error instanceof VoiceAuthError && error.code === 'Busy') return undefined;
+      throw error;
+    }
   }
 
   private judge(probability: number, frame: Float32Array): void {

@@ -278,16 +278,45 @@ describe('a fault of detection', () => {
 
   it('is told once, and thrown by everyone who waits', async () => {
     const speech = listener();
-    detector.failure = busy;
+    const gone = new VoiceAuthError('InferenceUnavailable', 'The model is gone');
+    detector.failure = gone;
     push(speech, toySpeech(30, 100), 160);
     await settled();
     push(speech, toySpeech(30, 100), 160);
     await settled();
-    expect(faults).toEqual([busy]);
+    expect(faults).toEqual([gone]);
     expect(detector.requests).toHaveLength(1);
-    await expect(speech.ready()).rejects.toBe(busy);
-    await expect(speech.finish()).rejects.toBe(busy);
-    await expect(speech.finish()).rejects.toBe(busy);
+    await expect(speech.ready()).rejects.toBe(gone);
+    await expect(speech.finish()).rejects.toBe(gone);
+    await expect(speech.finish()).rejects.toBe(gone);
+  });
+
+  it('is none for a live call when the pool is only busy: the same audio is judged later, nothing is lost', async () => {
+    const speech = listener();
+    const spoken = toySpeech(30, 6 * BATCH_FRAMES);
+    const third = spoken.length / 3;
+    push(speech, spoken.subarray(0, third));
+    await settled();
+    detector.failure = busy;
+    push(speech, spoken.subarray(third, 2 * third));
+    await settled();
+    detector.failure = undefined;
+    push(speech, spoken.subarray(2 * third));
+    await settled();
+    await speech.finish();
+    expect(faults).toEqual([]);
+    expect(differsAt(speech.samples(), spoken)).toBeUndefined();
+  });
+
+  it('ends with a full store, also when a batch was put off', async () => {
+    const speech = listener({ maxSpeechMs: BATCH_FRAMES * TOY_FRAME_MS });
+    detector.failure = busy;
+    push(speech, toySpeech(30, BATCH_FRAMES));
+    await settled();
+    detector.failure = undefined;
+    push(speech, toySpeech(30, 3 * BATCH_FRAMES));
+    await speech.finish();
+    expect(speech.full).toBe(true);
   });
 
   it('keeps the speech that was found before', async () => {
