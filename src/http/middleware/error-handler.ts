@@ -1,9 +1,12 @@
 /** The only place that answers errors. */
-import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { VoiceAuthError } from '../../domain/errors.js';
 import type { Logger } from '../../observability/logger.js';
 import { errorBody, STATUS_BY_CODE, toVoiceAuthError } from '../error-table.js';
 import { stateOf } from '../request-state.js';
+
+/** Long enough for what is on the wire already; an endless body is answered after it. */
+const LINGER_MS = 500;
 
 /** Answers whatever no route has taken. */
 export function notFound(): RequestHandler {
@@ -51,6 +54,27 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
     if (error.retryAfterSeconds !== undefined) {
       res.setHeader('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterSeconds))));
     }
-    res.status(status).json(body);
+    onceBodyIsIn(req, () => {
+      if (!res.destroyed) res.status(status).json(body);
+    });
   };
+}
+
+/**
+ * Runs `answer` when the rest of the request has been read (and thrown away), or after a moment. A connection that is
+ * closed with unread bytes is reset, and the client may lose the answer that was on its way.
+ */
+function onceBodyIsIn(req: Request, answer: () => void): void {
+  if (req.complete || req.destroyed) {
+    answer();
+    return;
+  }
+  const settle = () => {
+    clearTimeout(moment);
+    req.off('end', settle).off('close', settle);
+    answer();
+  };
+  const moment = setTimeout(settle, LINGER_MS);
+  req.once('end', settle).once('close', settle);
+  req.resume();
 }
