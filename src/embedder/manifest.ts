@@ -48,8 +48,6 @@ export const manifestSchema = z.strictObject({
 });
 
 export type ModelManifest = z.output<typeof manifestSchema>;
-export type ModelInput = ModelManifest['input'];
-export type WaveformInput = Extract<ModelInput, { kind: 'waveform' }>;
 export type ParsedManifest =
   | { readonly kind: 'manifest'; readonly manifest: ModelManifest }
   | { readonly kind: 'invalid'; readonly problem: string };

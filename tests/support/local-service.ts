@@ -36,7 +36,7 @@ export async function startLocalService(
 ): Promise<LocalService> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'voice-auth-')));
   const collector = options.watched === false ? undefined : await startTraceCollector();
-  const server = await startServerProcess({
+  const starting = startServerProcess({
     mainModule: builtModule('cli/main.js'),
     environment: {
       DATA_DIR: dataDir,
@@ -47,6 +47,10 @@ export async function startLocalService(
       ...(collector ? { LOG_LEVEL: 'trace', OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint } : {}),
       ...environment,
     },
+  });
+  const server = await starting.catch(async (error: unknown) => {
+    await collector?.close();
+    throw error;
   });
   const apiKey = environment.API_KEYS ? '' : (await readFile(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8')).trim();
   return {

@@ -56,8 +56,9 @@ export function decideLook(look: Look, rule: LookRule): LookVerdict {
   const hopeless = look.netSpeechMs >= rule.futility.minNetSpeechMs && look.fmr > rule.futility.fmr;
   // A lax threshold may accept what futility was measured to be hopeless for: then there is no early reject.
   const futilityApplies = rule.futility.fmr > fmrFromScore(rule.threshold);
-  if (hopeless && futilityApplies && !look.lowQuality)
+  if (hopeless && futilityApplies && !look.lowQuality) {
     return { kind: 'decided', decision: 'reject', reason: 'no_match', score };
+  }
   return { kind: 'listen', score };
 }
 
