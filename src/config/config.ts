@@ -56,6 +56,7 @@ export interface EnrollmentConfig {
 export interface OutboundConfig {
   readonly listenHosts: readonly string[];
   readonly audioHosts: readonly string[];
+  readonly controlHosts: readonly string[];
   readonly allowPrivateNetwork: boolean;
   readonly downloadTimeoutMs: number;
   readonly maxDownloadBytes: number;
@@ -76,7 +77,58 @@ export interface VapiListenConfig {
   readonly bearerToken: string | undefined;
 }
 
+/** How a webhook shows that it comes from VAPI; any one of the ways that are configured will do. */
+export interface VapiWebhookConfig {
+  /** Accepted values of X-Vapi-Secret. */
+  readonly secrets: readonly string[];
+  readonly bearerTokens: readonly string[];
+  readonly hmac: WebhookHmacConfig | undefined;
+  /** No way is configured and this is a development server on loopback: everything is believed. */
+  readonly unauthenticated: boolean;
+  /** When the tool call does not say. */
+  readonly toolTimeoutMs: number;
+  readonly resultFormat: 'text' | 'json';
+  readonly lateVerdict: 'off' | 'message' | 'say';
+}
+
+export interface WebhookHmacConfig {
+  readonly secrets: readonly string[];
+  readonly algorithm: 'sha256' | 'sha1' | 'sha512';
+  /** Header names are lower case. */
+  readonly signatureHeader: string;
+  readonly timestampHeader: string;
+  /** With `{body}` and, for a replay window, `{timestamp}`. */
+  readonly payload: string;
+  readonly encoding: 'hex' | 'base64';
+  readonly prefix: string;
+  readonly toleranceMs: number;
+}
+
+/** VAPI's own API, for what its webhooks leave out. */
+export interface VapiApiConfig {
+  readonly url: string;
+  /** Undefined = the API is not used. */
+  readonly privateKey: string | undefined;
+}
+
+export interface StreamsConfig {
+  /** Without a trailing slash; undefined = development: the address the server listens on. */
+  readonly publicUrl: string | undefined;
+  /** Undefined = signatures of Twilio are not checked, if `allowUnsigned`; else its streams are refused. */
+  readonly twilioAuthTokens: readonly string[] | undefined;
+  readonly allowUnsigned: boolean;
+}
+
+export interface CallsConfig {
+  readonly maxSessions: number;
+  readonly maxCallMs: number;
+  readonly leaseMs: number;
+  readonly streamTokenMs: number;
+}
+
 export interface Config {
+  /** Server processes on this machine. */
+  readonly workers: number;
   readonly logLevel: LogLevel;
   readonly shutdownGraceMs: number;
   readonly http: HttpConfig;
@@ -87,6 +139,10 @@ export interface Config {
   readonly outbound: OutboundConfig;
   readonly recordings: RecordingsConfig;
   readonly vapiListen: VapiListenConfig;
+  readonly vapiWebhook: VapiWebhookConfig;
+  readonly vapiApi: VapiApiConfig;
+  readonly streams: StreamsConfig;
+  readonly calls: CallsConfig;
   readonly tracing: { readonly endpoint: string; readonly serviceName: string } | undefined;
 }
 
@@ -104,6 +160,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
   const connectTimeoutMs = Math.min(env.LISTEN_CONNECT_TIMEOUT * 1000, listenTimeoutMs);
   const maxSpeechMs = env.MAX_AUDIO_DURATION * 1000;
   const config: Config = {
+    workers: env.WORKERS,
     logLevel: env.LOG_LEVEL,
     shutdownGraceMs: env.SHUTDOWN_GRACE_SECONDS * 1000,
     http: {
@@ -126,7 +183,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
     embedder: {
       modelsDir: env.MODELS_DIR ? resolve(env.MODELS_DIR) : resolve(PACKAGE_ROOT, 'models'),
       modelId: env.MODEL_ID,
-      children: env.INFERENCE_CHILDREN ?? Math.min(8, availableParallelism()),
+      children: env.INFERENCE_CHILDREN ?? Math.min(8, Math.max(1, Math.floor(availableParallelism() / env.WORKERS))),
       maxWaiting: env.INFERENCE_QUEUE,
       queueTimeoutMs: env.INFERENCE_QUEUE_TIMEOUT_MS,
     },
@@ -150,6 +207,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
     outbound: {
       listenHosts: env.LISTEN_HOSTS,
       audioHosts: env.AUDIO_HOSTS,
+      controlHosts: env.VAPI_CONTROL_HOSTS,
       allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
       downloadTimeoutMs: env.AUDIO_DOWNLOAD_TIMEOUT * 1000,
       maxDownloadBytes: env.MAX_UPLOAD_BYTES,
@@ -161,6 +219,27 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       callerChannel: env.LISTEN_CALLER_CHANNEL === '1' ? 1 : 0,
       monoIsCaller: env.LISTEN_MONO_IS_CALLER,
       bearerToken: env.VAPI_PUBLIC_KEY,
+    },
+    vapiWebhook: {
+      secrets: env.VAPI_WEBHOOK_SECRET ?? [],
+      bearerTokens: env.VAPI_WEBHOOK_TOKEN ?? [],
+      hmac: webhookHmac(env),
+      unauthenticated: !hasWebhookSecret(env) && !env.API_KEYS,
+      toolTimeoutMs: env.VAPI_TOOL_TIMEOUT * 1000,
+      resultFormat: env.VAPI_RESULT_FORMAT,
+      lateVerdict: env.VAPI_LATE_VERDICT,
+    },
+    vapiApi: { url: env.VAPI_API_URL.replace(/\/+$/, ''), privateKey: env.VAPI_PRIVATE_KEY },
+    streams: {
+      publicUrl: env.PUBLIC_URL?.replace(/\/+$/, ''),
+      twilioAuthTokens: env.TWILIO_AUTH_TOKEN,
+      allowUnsigned: !env.API_KEYS,
+    },
+    calls: {
+      maxSessions: env.MAX_CALL_SESSIONS,
+      maxCallMs: env.MAX_CALL_MINUTES * 60_000,
+      leaseMs: env.CALL_LEASE_SECONDS * 1000,
+      streamTokenMs: env.STREAM_TOKEN_SECONDS * 1000,
     },
     tracing: env.OTEL_EXPORTER_OTLP_ENDPOINT
       ? { endpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT, serviceName: env.OTEL_SERVICE_NAME }
@@ -190,6 +269,12 @@ function crossCheck(env: Environment): string[] {
       );
     }
   }
+  if (production && env.PUBLIC_URL && !isSecure(env.PUBLIC_URL)) {
+    problems.push('PUBLIC_URL: must be https with NODE_ENV=production');
+  }
+  if (!isSecure(env.VAPI_API_URL)) {
+    problems.push('VAPI_API_URL: must be https (http only for a loopback address): the key travels with every request');
+  }
   if (env.SUPABASE_URL && !isSecure(env.SUPABASE_URL)) {
     problems.push('SUPABASE_URL: must be https (http only for a loopback address): the key travels with every request');
   }
@@ -206,6 +291,24 @@ function crossCheck(env: Environment): string[] {
     problems.push('ENROLL_MIN_SPEECH_MS: must not be more than MAX_AUDIO_DURATION');
   }
   return problems;
+}
+
+function hasWebhookSecret(env: Environment): boolean {
+  return [env.VAPI_WEBHOOK_SECRET, env.VAPI_WEBHOOK_TOKEN, env.VAPI_WEBHOOK_HMAC_SECRET].some(Boolean);
+}
+
+function webhookHmac(env: Environment): WebhookHmacConfig | undefined {
+  if (!env.VAPI_WEBHOOK_HMAC_SECRET) return undefined;
+  return {
+    secrets: env.VAPI_WEBHOOK_HMAC_SECRET,
+    algorithm: env.VAPI_WEBHOOK_HMAC_ALGORITHM,
+    signatureHeader: env.VAPI_WEBHOOK_HMAC_HEADER,
+    timestampHeader: env.VAPI_WEBHOOK_HMAC_TIMESTAMP_HEADER,
+    payload: env.VAPI_WEBHOOK_HMAC_PAYLOAD,
+    encoding: env.VAPI_WEBHOOK_HMAC_ENCODING,
+    prefix: env.VAPI_WEBHOOK_HMAC_PREFIX,
+    toleranceMs: env.VAPI_WEBHOOK_TOLERANCE * 1000,
+  };
 }
 
 function isSecure(text: string): boolean {

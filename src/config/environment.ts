@@ -16,6 +16,10 @@ const list = z.string().transform((value) =>
 );
 /** A list of secrets: nothing but commas is the same as unset. */
 const secretList = list.transform((items) => (items.length > 0 ? items : undefined));
+const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9-]{1,64}$/)
+  .toLowerCase();
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 
@@ -69,7 +73,20 @@ export const ENVIRONMENT = {
     'Largest recording accepted, uploaded or downloaded',
   ),
   MAX_RECORDING_SECONDS: variable(integer(5, 3600).default(300), 'Longest recording accepted, decoded'),
-  MAX_ACTIVE_CALLS: variable(integer(1, 10_000).default(200), 'Calls listened to at once; more answer 503'),
+  WORKERS: variable(
+    integer(1, 64).default(1),
+    'Server processes on this machine, which share its port; limits on calls and inference processes are per process',
+  ),
+  MAX_ACTIVE_CALLS: variable(
+    integer(1, 10_000).default(200),
+    'Enrollments and verifications in progress at once; more answer 503',
+  ),
+  MAX_CALL_SESSIONS: variable(integer(1, 10_000).default(300), 'Calls listened to from their start; more answer 503'),
+  MAX_CALL_MINUTES: variable(number(1, 1440).default(240), 'A call session that nobody has ended is given up then'),
+  CALL_LEASE_SECONDS: variable(
+    number(1, 300).default(10),
+    'A process that has been silent for so long has lost its calls: the next event of a call moves it to another process',
+  ),
   SHUTDOWN_GRACE_SECONDS: variable(
     number(0, 600).default(25),
     'On SIGTERM, how long running verifications may take to finish',
@@ -142,6 +159,79 @@ export const ENVIRONMENT = {
   VAPI_PUBLIC_KEY: secret(
     z.string().min(1).optional(),
     'Sent as bearer token when listening, for assistants with listenAuthenticationEnabled',
+  ),
+  VAPI_PRIVATE_KEY: secret(
+    z.string().min(1).optional(),
+    'Asks VAPI for the listen URL of a call whose events do not carry it; unset = such calls are not listened to',
+  ),
+  VAPI_API_URL: variable(
+    z.url({ protocol: /^https?$/ }).default('https://api.vapi.ai'),
+    'Where VAPI answers for VAPI_PRIVATE_KEY',
+  ),
+  VAPI_WEBHOOK_SECRET: secret(
+    secretList.optional(),
+    'Webhooks with one of these in X-Vapi-Secret are believed (comma-separated, for rotation)',
+  ),
+  VAPI_WEBHOOK_TOKEN: secret(
+    secretList.optional(),
+    'Webhooks with one of these as bearer token are believed (comma-separated, for rotation)',
+  ),
+  VAPI_WEBHOOK_HMAC_SECRET: secret(
+    secretList.optional(),
+    'Webhooks signed with one of these are believed (comma-separated, for rotation)',
+  ),
+  VAPI_WEBHOOK_HMAC_ALGORITHM: variable(
+    z.enum(['sha256', 'sha1', 'sha512']).default('sha256'),
+    'Hash of the signature: sha256, sha1 or sha512',
+  ),
+  VAPI_WEBHOOK_HMAC_HEADER: variable(headerName.default('x-signature'), 'Header with the signature'),
+  VAPI_WEBHOOK_HMAC_TIMESTAMP_HEADER: variable(
+    headerName.default('x-timestamp'),
+    'Header with the time of signing, in seconds or milliseconds',
+  ),
+  VAPI_WEBHOOK_HMAC_PAYLOAD: variable(
+    z
+      .string()
+      .regex(/\{body\}/)
+      .default('{timestamp}.{body}'),
+    'What is signed; {body} and {timestamp} stand for themselves. Without {timestamp} an old webhook can be sent again',
+  ),
+  VAPI_WEBHOOK_HMAC_ENCODING: variable(z.enum(['hex', 'base64']).default('hex'), 'Of the signature: hex or base64'),
+  VAPI_WEBHOOK_HMAC_PREFIX: variable(
+    z.string().max(32).default(''),
+    'Text before the signature in its header, e.g. `sha256=`',
+  ),
+  VAPI_WEBHOOK_TOLERANCE: variable(
+    integer(5, 3600).default(300),
+    'Seconds that a signed webhook may be old (or early)',
+  ),
+  VAPI_TOOL_TIMEOUT: variable(
+    number(2, 300).default(20),
+    'Seconds in which VAPI wants a tool call answered, when the call does not say (server.timeoutSeconds)',
+  ),
+  VAPI_RESULT_FORMAT: variable(
+    z.enum(['text', 'json']).default('text'),
+    'Results of tool calls: text for a language model, or compact JSON',
+  ),
+  VAPI_LATE_VERDICT: variable(
+    z.enum(['off', 'message', 'say']).default('off'),
+    'When a tool call had to be answered before a decision: go on listening and tell the call later, as a system message or spoken',
+  ),
+  VAPI_CONTROL_HOSTS: variable(
+    list.default(['*.vapi.ai']),
+    'Hosts that control URLs (for late verdicts) may name (`*.` = any subdomain)',
+  ),
+  PUBLIC_URL: variable(
+    z.url({ protocol: /^https?$/ }).optional(),
+    'Where the internet reaches this service, e.g. https://auth.example.com; needed for media streams',
+  ),
+  TWILIO_AUTH_TOKEN: secret(
+    secretList.optional(),
+    'Checks the signature of Twilio media streams (comma-separated, for rotation); without it they are refused in production',
+  ),
+  STREAM_TOKEN_SECONDS: variable(
+    integer(10, 86_400).default(300),
+    'How long the token of an expected media stream may wait for its stream',
   ),
   OTEL_EXPORTER_OTLP_ENDPOINT: variable(
     z.url({ protocol: /^https?$/ }).optional(),

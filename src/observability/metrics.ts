@@ -65,6 +65,35 @@ export class Metrics {
     'cause',
   ]);
   readonly inferenceRestarts = this.counter('inference_child_restarts_total', 'Inference children replaced.');
+  readonly inferenceBatch = this.histogram(
+    'inference_batch_size',
+    'Requests answered by one inference run.',
+    [1, 2, 4, 8, 16, 32, 64],
+    ['model'],
+  );
+  readonly callSessions = this.gauge('call_sessions', 'Calls being listened to from their start.');
+  readonly callSessionsEnded = this.counter(
+    'call_sessions_ended_total',
+    'Call sessions by platform and how they ended.',
+    ['platform', 'end'],
+  );
+  readonly callTakeovers = this.counter('call_takeovers_total', 'Calls taken over from a process that was gone.');
+  readonly webhooks = this.counter('webhooks_total', 'Webhooks of voice platforms by type and outcome.', [
+    'type',
+    'outcome',
+  ]);
+  readonly toolCalls = this.counter('tool_calls_total', 'Tool calls by tool and outcome.', ['tool', 'outcome']);
+  readonly toolSeconds = this.histogram(
+    'tool_call_seconds',
+    'Time to answer tool calls.',
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60],
+    ['tool'],
+  );
+  readonly streamConnections = this.counter(
+    'stream_connections_total',
+    'Incoming media-stream connections by platform and outcome.',
+    ['platform', 'outcome'],
+  );
   readonly activeCalls = this.gauge('active_calls', 'Enrollments and verifications in progress.');
   readonly listenConnections = this.counter('listen_connections_total', 'Outgoing listen connections by outcome.', [
     'outcome',

@@ -1,5 +1,6 @@
 /** The shapes in which the database functions answer, validated at this door, and what they mean to the domain. */
 import { z } from 'zod';
+import { CALL_PLATFORMS } from '../domain/calls/calls.js';
 import type {
   AttemptSummary,
   EnrolledUser,
@@ -56,7 +57,7 @@ const attemptRow = z.object({
   net_speech_ms: z.number(),
   looks: z.number(),
   latency_ms: z.number(),
-  source: z.enum(['vapi_listen', 'upload', 'audio_url']),
+  source: z.enum(['vapi_listen', 'upload', 'audio_url', ...CALL_PLATFORMS]),
   call_id: z.string().nullable(),
   correlation_id: z.string(),
   created_at: timestamp,

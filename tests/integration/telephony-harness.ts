@@ -19,6 +19,7 @@ export const SECRET_ID = 'call-0d9f8a7b6c';
 const OUTBOUND: OutboundConfig = {
   listenHosts: ['*.vapi.ai'],
   audioHosts: [],
+  controlHosts: [],
   allowPrivateNetwork: true,
   downloadTimeoutMs: 1_000,
   maxDownloadBytes: 1_000,

@@ -5,6 +5,7 @@ export function outboundConfig(overrides: Partial<OutboundConfig> = {}): Outboun
   return {
     listenHosts: ['*.vapi.ai'],
     audioHosts: [],
+    controlHosts: [],
     allowPrivateNetwork: false,
     downloadTimeoutMs: 10_000,
     maxDownloadBytes: 1_000_000,

@@ -3,6 +3,7 @@
  * here and encrypted inside the adapter (`storage`). Every method throws `DatabaseUnavailable` when the database cannot
  * be reached or answers too late: then nothing was written, or it is unknown, and nothing may be accepted.
  */
+import type { CallPlatform } from '../calls/calls.js';
 import type { Decision, Reason } from '../verification/decision.js';
 
 export interface Voiceprint {
@@ -68,7 +69,8 @@ export interface AttemptRecord {
   readonly voiceprintVersion: number;
 }
 
-export type AttemptSource = 'vapi_listen' | 'upload' | 'audio_url';
+/** Asked with a listen URL, a recording, or about a call that a session listens to. */
+export type AttemptSource = 'vapi_listen' | 'upload' | 'audio_url' | CallPlatform;
 
 /** What was written, which is what counts: a user locked, changed or erased in the meantime is never accepted. */
 export interface RecordedAttempt {

@@ -3,11 +3,12 @@ import type { PcmFrame } from '../../audio/pcm-frame.js';
 import type { VoiceAuthError } from '../errors.js';
 
 /**
- * How a call's audio ended: the far side closed it (hang-up), we stopped listening, or the connection or protocol failed
- * after it had been open.
+ * How a call's audio ended: the far side closed it (hang-up), the connection broke off without a farewell (a hang-up, or
+ * a call that goes on without us), we stopped listening, or the protocol failed after it had been open.
  */
 export type CallEnd =
   | { readonly kind: 'closed' }
+  | { readonly kind: 'lost' }
   | { readonly kind: 'stopped' }
   | { readonly kind: 'failed'; readonly error: VoiceAuthError };
 

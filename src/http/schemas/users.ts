@@ -1,5 +1,6 @@
 /** Paths, queries and replies about one user. */
 import { z } from 'zod';
+import { CALL_PLATFORMS } from '../../domain/calls/calls.js';
 import { DECISIONS, REASONS } from '../../domain/verification/decision.js';
 import * as fields from './fields.js';
 
@@ -37,7 +38,7 @@ const attempt = z
     net_speech_seconds: z.number(),
     looks: z.int(),
     latency_seconds: z.number(),
-    source: z.enum(['vapi_listen', 'upload', 'audio_url']),
+    source: z.enum(['vapi_listen', 'upload', 'audio_url', ...CALL_PLATFORMS]),
     call_id: z.string().nullable(),
     correlation_id: z.string(),
     created_at: z.iso.datetime(),

@@ -2,9 +2,9 @@
  * One open listen socket: hands its messages to the decoder and sees to it that the sink hears of the end exactly once,
  * and of nothing after it.
  *
- * A call ends when the connection does. Close codes are not documented by the platform and connections of real calls are
- * cut without a close frame, so every close is a hang-up, whatever its code, and so is a peer that vanishes (reset,
- * time-out of TCP keep-alive). Only a peer that breaks the protocol is a failure. Nobody knows whether the platform answers
+ * Close codes are not documented by the platform, so every close frame is a hang-up, whatever its code. A connection that
+ * is cut without one (reset, time-out of TCP keep-alive) is `lost`: mostly a hang-up, too, but a call may go on behind it.
+ * Only a peer that breaks the protocol is a failure. Nobody knows whether the platform answers
  * pings, so none are sent: a stall is not an end, and how long to bear one is the asker's decision.
  */
 import type { RawData, WebSocket } from 'ws';
@@ -30,6 +30,8 @@ const MAX_BYTES_PER_WINDOW = 400_000;
 /** What a message counts at least: handling one costs as much as that many bytes of audio, however short it is. */
 const MIN_BYTES_PER_MESSAGE = 256;
 const WINDOW_MS = 100;
+/** What ws reports when the connection ended without a close frame (RFC 6455, 7.1.5). */
+const NO_CLOSE_FRAME = 1006;
 
 export class ListenSession {
   readonly #socket: WebSocket;
@@ -50,7 +52,7 @@ export class ListenSession {
     this.#decoder = options.decoder((frame) => this.#deliver(frame));
     socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
     socket.on('error', (error) => this.#note(error));
-    socket.on('close', () => this.#finish(this.#closeEnd()));
+    socket.on('close', (code) => this.#finish(this.#closeEnd(code)));
     options.signal.addEventListener('abort', this.#onAbort);
     if (options.signal.aborted) this.#stop();
   }
@@ -108,8 +110,9 @@ export class ListenSession {
     this.#violation = new VoiceAuthError('ListenConnectionError', `The listen socket sent ${what}`);
   }
 
-  #closeEnd(): CallEnd {
-    return this.#violation ? { kind: 'failed', error: this.#violation } : { kind: 'closed' };
+  #closeEnd(code: number): CallEnd {
+    if (this.#violation) return { kind: 'failed', error: this.#violation };
+    return { kind: code === NO_CLOSE_FRAME ? 'lost' : 'closed' };
   }
 
   #stop(): void {

@@ -289,6 +289,11 @@ describe('describeEnvironment', () => {
       'SUPABASE_ANON_KEY',
       'EMBEDDING_ENCRYPTION_KEYS',
       'VAPI_PUBLIC_KEY',
+      'VAPI_PRIVATE_KEY',
+      'VAPI_WEBHOOK_SECRET',
+      'VAPI_WEBHOOK_TOKEN',
+      'VAPI_WEBHOOK_HMAC_SECRET',
+      'TWILIO_AUTH_TOKEN',
     ]);
     const source = Object.fromEntries(secrets.map(([name]) => [name, `hidden-value-of-${name}-1234567890`]));
     const settings = describeEnvironment(source);

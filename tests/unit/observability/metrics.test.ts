@@ -21,7 +21,9 @@ describe('Metrics', () => {
 
   it('have labels that say nothing about a person and stay few', () => {
     const allowed = new Set(
-      'operation status outcome decision reason source code model priority cause function limit'.split(' '),
+      'operation status outcome decision reason source code model priority cause function limit platform end type tool'.split(
+        ' ',
+      ),
     );
     const labels = Object.values(metrics)
       .filter((metric) => typeof metric === 'object' && metric !== null && 'labelNames' in metric)
