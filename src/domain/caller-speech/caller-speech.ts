@@ -48,6 +48,11 @@ export class CallerSpeech {
   private readonly wireQuality = new QualityMeter();
   private readonly speech: SpeechBuffer;
   private readonly pending: SampleQueue;
+  /** End of each frame that waits, as a position in the call; and of each frame of speech that was kept. */
+  private readonly pendingEndsMs: number[] = [];
+  private readonly keptEndsMs: number[] = [];
+  private frameEndMs = 0;
+  private heldBackEndMs = 0;
   /** The frame being filled, and the newest one that the gate kept out. They change places, so nothing is allocated. */
   private frame: Float32Array;
   private heldBack: Float32Array;
@@ -105,6 +110,12 @@ export class CallerSpeech {
     return this.netSpeechMs >= this.options.maxSpeechMs - 1;
   }
 
+  /** Where in the call's audio the first `netSpeechMs` of net speech had been heard, in milliseconds from its start. */
+  positionOf(netSpeechMs: number): number {
+    const frames = Math.ceil(netSpeechMs / this.toMs(this.frame.length) - 1e-9);
+    return this.keptEndsMs[Math.min(frames, this.keptEndsMs.length) - 1] ?? 0;
+  }
+
   /** Net speech so far, at the detector's rate; a view that stays valid but does not grow. */
   samples(): Float32Array {
     return this.speech.view(0, this.speech.length);
@@ -128,6 +139,7 @@ export class CallerSpeech {
       this.resampler = new StreamingResampler(frame.sampleRateHz, this.options.detector.sampleRateHz);
       this.resamplerRateHz = frame.sampleRateHz;
     }
+    this.frameEndMs = frame.startMs + durationMs;
     this.gateFrames(this.resampler.process(frame.samples));
     this.pump(BATCH_FRAMES);
   }
@@ -141,7 +153,7 @@ export class CallerSpeech {
   /** Gives up: nothing more is judged. What is stored stays. */
   stop(): void {
     this.stopped = true;
-    this.pending.shift(this.pending.length);
+    this.forgetPending();
   }
 
   /** Ends the input: resolves when all audio pushed so far has been judged. Throws what detection failed with. */
@@ -178,12 +190,13 @@ export class CallerSpeech {
       if (this.frameFill < this.frame.length) return;
       this.frameFill = 0;
       if (this.gate.push(this.frame)) {
-        if (this.holding) this.enqueue(this.heldBack);
+        if (this.holding) this.enqueue(this.heldBack, this.heldBackEndMs);
         this.holding = false;
-        this.enqueue(this.frame);
+        this.enqueue(this.frame, this.frameEndMs);
       } else {
         this.dismissHeldBack();
         [this.frame, this.heldBack] = [this.heldBack, this.frame];
+        this.heldBackEndMs = this.frameEndMs;
         this.holding = true;
       }
     }
@@ -195,9 +208,13 @@ export class CallerSpeech {
     this.holding = false;
   }
 
-  private enqueue(frame: Float32Array): void {
-    const dropped = this.pending.push(frame);
-    if (dropped > 0) this.options.onDropped?.(dropped / frame.length);
+  private enqueue(frame: Float32Array, endMs: number): void {
+    const dropped = this.pending.push(frame) / frame.length;
+    this.pendingEndsMs.push(endMs);
+    if (dropped === 0) return;
+    // The oldest that wait went, behind those that are being judged.
+    this.pendingEndsMs.splice(this.unjudged, dropped);
+    this.options.onDropped?.(dropped);
   }
 
   /** Starts detection when at least `minFrames` wait and none is running. */
@@ -236,10 +253,13 @@ export class CallerSpeech {
       this.options.onSpeech?.();
     }
     // With the store full nothing more is needed of what waits.
-    if (this.full) {
-      this.pending.shift(this.pending.length);
-      this.unjudged = 0;
-    }
+    if (this.full) this.forgetPending();
+  }
+
+  private forgetPending(): void {
+    this.pending.shift(this.pending.length);
+    this.pendingEndsMs.length = 0;
+    this.unjudged = 0;
   }
 
   /** Enough audio waits, or at the end a batch that the pool was too busy for. */
@@ -264,7 +284,8 @@ export class CallerSpeech {
     if (this.speaking) this.trailing = TRAILING_FRAMES;
     const kept = this.speaking || this.trailing-- > 0;
     this.quality.push(frame, kept);
-    if (kept) this.speech.append(frame);
+    const endMs = this.pendingEndsMs.shift() ?? 0;
+    if (kept && this.speech.append(frame) > 0) this.keptEndsMs.push(endMs);
   }
 
   private toMs(samples: number): number {

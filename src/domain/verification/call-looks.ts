@@ -3,13 +3,15 @@
  * look in flight; speech that arrives meanwhile goes into the next one.
  */
 import type { CallerSpeech } from '../caller-speech/caller-speech.js';
+import type { ListeningEnd } from '../caller-speech/listen-to-call.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
 import { VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions, SpeakerEmbedder } from '../ports/speaker-model.js';
 import { cosine } from '../scoring/embedding.js';
 import type { ReferenceScorer, SpeakerScorer } from '../scoring/scorer.js';
-import { decideLook, type LookRule, type LookVerdict } from './decide.js';
+import type { Finding } from './attempt-recorder.js';
+import { decideLook, inconclusiveReason, type LookRule, type LookVerdict } from './decide.js';
 
 /** First look after this much net speech (or the minimum for a decision, if that is more), then after so much more. */
 const FIRST_LOOK_MS = 1_500;
@@ -25,6 +27,8 @@ export interface CallLooksOptions {
   readonly voiceprint: Voiceprint;
   readonly rule: LookRule;
   readonly inference: InferenceOptions;
+  /** Embeddings of this call's speech that others may have made already; default: its own. */
+  readonly embedding?: SpeechEmbedding;
 }
 
 export class CallLooks {
@@ -34,13 +38,14 @@ export class CallLooks {
   private running: Promise<void> | undefined;
   private nextLookMs: number;
   private lookedAtMs = 0;
+  private audioMs = 0;
   private verdict: LookVerdict | undefined;
   private taken = 0;
   private error: unknown;
 
   constructor(options: CallLooksOptions) {
     this.options = options;
-    this.embedding = new SpeechEmbedding(options.embedder);
+    this.embedding = options.embedding ?? new SpeechEmbedding(options.embedder);
     this.reference = options.scorer.against(options.voiceprint.centroid);
     this.nextLookMs = Math.max(FIRST_LOOK_MS, options.rule.minSpeechMs);
   }
@@ -66,6 +71,11 @@ export class CallLooks {
   /** Net speech that the latest look was made from. */
   get decidedFromMs(): number {
     return this.lookedAtMs;
+  }
+
+  /** Position in the call's audio at which the latest look became due. */
+  get decidedAtAudioMs(): number {
+    return this.audioMs;
   }
 
   /**
@@ -99,11 +109,13 @@ export class CallLooks {
   private async take(speech: CallerSpeech, final: boolean): Promise<void> {
     const { inference, user, scorer, rule } = this.options;
     const netSpeechMs = speech.netSpeechMs;
+    const audioMs = speech.positionOf(final ? netSpeechMs : this.nextLookMs);
     const probe = await this.embedding.embed(speech.samples(), inference);
     const { fmr } = this.reference.compare(probe, netSpeechMs);
     const quality = speech.qualityReport();
     this.taken += 1;
     this.lookedAtMs = netSpeechMs;
+    this.audioMs = audioMs;
     this.verdict = decideLook(
       {
         netSpeechMs,
@@ -117,4 +129,27 @@ export class CallLooks {
       rule,
     );
   }
+}
+
+/** What a call came to, once nothing more is judged: the decision of its looks, or why there is none. */
+export function summariseLooks(end: ListeningEnd, speech: CallerSpeech, looks: CallLooks): Finding {
+  const verdict = looks.latest;
+  if (verdict?.kind === 'decided') {
+    const { decision, reason, score } = verdict;
+    return {
+      decision,
+      reason,
+      score,
+      netSpeechMs: looks.decidedFromMs,
+      looks: looks.looks,
+      audioMs: looks.decidedAtAudioMs,
+    };
+  }
+  return {
+    decision: 'inconclusive',
+    reason: inconclusiveReason({ end, heardCaller: speech.heardCaller }),
+    score: verdict?.score,
+    netSpeechMs: speech.netSpeechMs,
+    looks: looks.looks,
+  };
 }

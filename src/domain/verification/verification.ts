@@ -35,6 +35,8 @@ export interface VerificationResult {
   readonly threshold: number;
   readonly netSpeechMs: number;
   readonly looks: number;
+  /** Position in the call's audio at which there was enough speech for this decision; undefined for anything else. */
+  readonly audioMs?: number | undefined;
 }
 
 export interface VerificationUseCase {

@@ -10,12 +10,12 @@ import { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { type ListeningEnd, listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
-import { accountLocked, VoiceAuthError, validationError } from '../errors.js';
+import { VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
-import { CallLooks } from './call-looks.js';
-import { inconclusiveReason } from './decide.js';
-import type { Decision, Reason } from './decision.js';
+import { AttemptRecorder, type Finding } from './attempt-recorder.js';
+import { CallLooks, summariseLooks } from './call-looks.js';
+import { examineClaim, lookRule, thresholdOf } from './claim.js';
 import type {
   VerificationRequest,
   VerificationResult,
@@ -28,24 +28,17 @@ export interface VerificationDeps extends ListeningDeps {
   readonly logger: Logger;
 }
 
-/** What listening came to, before it is recorded. */
-interface Finding {
-  readonly decision: Decision;
-  readonly reason: Reason;
-  readonly score: number | undefined;
-  readonly netSpeechMs: number;
-  readonly looks: number;
-}
-
 const PROGRESS_EVERY_MS = 500;
 /** After listening has ended: what is left to judge must be judged in this time, or the answer is an error. */
 const FINISH_MS = 10_000;
 
 export class Verification implements VerificationUseCase {
   private readonly deps: VerificationDeps;
+  private readonly recorder: AttemptRecorder;
 
   constructor(deps: VerificationDeps) {
     this.deps = deps;
+    this.recorder = new AttemptRecorder({ ...deps, modelId: deps.embedder.modelId });
   }
 
   async verify(request: VerificationRequest): Promise<VerificationResult> {
@@ -67,24 +60,23 @@ export class Verification implements VerificationUseCase {
   private async run(request: VerificationRequest): Promise<VerificationResult> {
     const startedAt = performance.now();
     const { config, store, embedder } = this.deps;
-    const threshold = request.threshold ?? config.threshold;
-    if (threshold < config.threshold) {
-      throw validationError([{ path: 'threshold', message: `must not be below the configured ${config.threshold}` }]);
-    }
+    const threshold = thresholdOf(request.threshold, config.threshold);
     const user = await store.findUser(request.userId);
     if (!user) throw new VoiceAuthError('UserNotFoundError', 'There is no such user');
-    const conclude = (finding: Finding) => this.record(request, user, { finding, threshold, startedAt });
-    if (user.lockedUntil && user.lockedUntil.getTime() > Date.now()) {
-      // Recorded as `locked_out`, which is what `record` throws for.
-      return conclude(nothingHeard('reject', 'locked_out'));
-    }
-    if (!user.voiceprint) return conclude(nothingHeard('inconclusive', 'not_enrolled'));
-    if (user.voiceprint.modelId !== embedder.modelId) {
-      throw new VoiceAuthError('VoiceprintModelMismatch', 'The voiceprint was made by another model: enroll again', {
-        details: { voiceprint: user.voiceprint.modelId, service: embedder.modelId },
-      });
-    }
-    return conclude(await this.listenAndLook(request, user, { voiceprint: user.voiceprint, threshold, startedAt }));
+    const claim = examineClaim(user, embedder.modelId);
+    const finding =
+      claim.kind === 'settled'
+        ? claim.finding
+        : await this.listenAndLook(request, user, { voiceprint: claim.voiceprint, threshold, startedAt });
+    return this.recorder.record(user, finding, {
+      attemptId: randomUUID(),
+      source: request.source.kind === 'listen_url' ? 'vapi_listen' : request.source.kind,
+      sourceLabel: request.source.kind,
+      correlationId: request.correlationId,
+      callId: request.callId,
+      threshold,
+      latencyMs: performance.now() - startedAt,
+    });
   }
 
   private async listenAndLook(
@@ -109,12 +101,7 @@ export class Verification implements VerificationUseCase {
       scorer,
       user,
       voiceprint: context.voiceprint,
-      rule: {
-        threshold: context.threshold,
-        minSpeechMs: config.minSpeechMs,
-        ...scorer.calibration.sequential,
-        futility: scorer.calibration.futility,
-      },
+      rule: lookRule(context.threshold, config.minSpeechMs, scorer),
       inference,
     });
     let watched = request.onProgress !== undefined;
@@ -157,7 +144,7 @@ export class Verification implements VerificationUseCase {
         report();
       }
       // An asker who has gone away is told nothing, so nothing may have been accepted.
-      return signal.aborted ? givenUp(speech, looks) : summarise(end, speech, looks);
+      return signal.aborted ? givenUp(speech, looks) : summariseLooks(end, speech, looks);
     } catch (error) {
       if (signal.aborted) return givenUp(speech, looks);
       if (overdue.aborted) throw new VoiceAuthError('Timeout', 'The verification took too long', { cause: error });
@@ -188,82 +175,6 @@ export class Verification implements VerificationUseCase {
       enough,
     });
   }
-
-  private async record(
-    request: VerificationRequest,
-    user: EnrolledUser,
-    conclusion: { readonly finding: Finding; readonly threshold: number; readonly startedAt: number },
-  ): Promise<VerificationResult> {
-    const { config, store, embedder, metrics, logger } = this.deps;
-    const { finding, threshold, startedAt } = conclusion;
-    const attemptId = randomUUID();
-    const latencyMs = Math.round(performance.now() - startedAt);
-    const recorded = await withSpan('attempt.record', {}, () =>
-      store.recordAttempt({
-        attemptId,
-        userId: request.userId,
-        correlationId: request.correlationId,
-        callId: request.callId,
-        source: request.source.kind === 'listen_url' ? 'vapi_listen' : request.source.kind,
-        decision: finding.decision,
-        reason: finding.reason,
-        score: finding.score,
-        threshold,
-        modelId: embedder.modelId,
-        netSpeechMs: Math.round(finding.netSpeechMs),
-        looks: finding.looks,
-        latencyMs,
-        maxFailedAttempts: config.maxFailedAttempts,
-        lockoutMs: config.lockoutMs,
-        voiceprintVersion: user.voiceprint?.version ?? 0,
-      }),
-    );
-    const { decision, reason } = recorded;
-    const source = request.source.kind;
-    metrics.verifications.inc({ decision, reason, source });
-    metrics.decisionSeconds.observe({ decision }, latencyMs / 1000);
-    metrics.netSpeech.observe({ operation: 'verification' }, finding.netSpeechMs / 1000);
-    if (finding.score !== undefined) metrics.score.observe({ decision }, finding.score);
-    if (recorded.lockedUntil && decision === 'reject' && reason !== 'locked_out') metrics.lockouts.inc();
-    logger.info(
-      {
-        event: 'verification',
-        attempt_id: attemptId,
-        decision,
-        reason,
-        source,
-        net_speech_ms: Math.round(finding.netSpeechMs),
-        looks: finding.looks,
-        latency_ms: latencyMs,
-      },
-      'verification recorded',
-    );
-    if (reason === 'locked_out' && recorded.lockedUntil) throw accountLocked(recorded.lockedUntil);
-    return {
-      attemptId,
-      decision,
-      reason,
-      score: finding.score,
-      threshold,
-      netSpeechMs: finding.netSpeechMs,
-      looks: finding.looks,
-    };
-  }
-}
-
-function summarise(end: ListeningEnd, speech: CallerSpeech, looks: CallLooks): Finding {
-  const verdict = looks.latest;
-  if (verdict?.kind === 'decided') {
-    const { decision, reason, score } = verdict;
-    return { decision, reason, score, netSpeechMs: looks.decidedFromMs, looks: looks.looks };
-  }
-  return {
-    decision: 'inconclusive',
-    reason: inconclusiveReason({ end, heardCaller: speech.heardCaller }),
-    score: verdict?.score,
-    netSpeechMs: speech.netSpeechMs,
-    looks: looks.looks,
-  };
 }
 
 function givenUp(speech: CallerSpeech, looks: CallLooks): Finding {
@@ -275,8 +186,4 @@ function listenLimitMs(source: VerificationSource): number {
   return source.kind === 'listen_url' && source.maxSeconds !== undefined
     ? source.maxSeconds * 1000
     : Number.POSITIVE_INFINITY;
-}
-
-function nothingHeard(decision: Decision, reason: Reason): Finding {
-  return { decision, reason, score: undefined, netSpeechMs: 0, looks: 0 };
 }
