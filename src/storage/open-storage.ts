@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { StorageConfig } from '../config/config.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import type { AuthStore, RateLimitStore } from '../domain/ports/auth-store.js';
+import type { CallStore } from '../domain/ports/call-store.js';
 import type { Logger } from '../observability/logger.js';
 import type { Metrics } from '../observability/metrics.js';
 import { prepareDataFolder, readOrCreateSecret, readSecret } from './data-folder.js';
@@ -16,10 +17,12 @@ import { EmbeddedDatabase } from './embedded/embedded-database.js';
 import { createPostgrestShim } from './postgrest-shim.js';
 import { StorageError } from './storage-error.js';
 import { type StoreMaintenance, SupabaseAuthStore } from './supabase-auth-store.js';
+import { SupabaseCallStore } from './supabase-call-store.js';
 import { createEncryptionKeyEntry, TemplateCipher } from './template-cipher.js';
 
 export interface Storage {
   readonly store: AuthStore & RateLimitStore & StoreMaintenance;
+  readonly calls: CallStore;
   readonly backend: 'embedded' | 'supabase';
   /** Lets running calls finish, closes the database and gives the data folder back. */
   close(): Promise<void>;
@@ -35,7 +38,7 @@ export interface OpenStorageOptions {
 }
 
 /** What `va_ping` answers once the migrations this version needs have been applied. */
-const REQUIRED_SCHEMA_VERSION = 1;
+const REQUIRED_SCHEMA_VERSION = 2;
 const KEY_FILE = 'encryption.keys';
 const DATABASE_FOLDER = 'database';
 /** Never dialled: the shim answers before any network. */
@@ -70,7 +73,7 @@ async function openSupabase(
     }
     options.logger.warn({ err: error }, 'the Supabase project does not answer yet');
   }
-  return { store, backend: 'supabase', close: () => Promise.resolve() };
+  return { store, calls: new SupabaseCallStore(client), backend: 'supabase', close: () => Promise.resolve() };
 }
 
 async function openEmbedded(config: StorageConfig, options: OpenStorageOptions): Promise<Storage> {
@@ -106,7 +109,7 @@ async function openEmbedded(config: StorageConfig, options: OpenStorageOptions):
     // The first call compiles and plans more than any later one: better now than during somebody's request. Whether the
     // database answers in time is for readiness to say.
     await store.ping().catch((error: unknown) => options.logger.warn({ err: error }, 'the embedded database is slow'));
-    return { store, backend: 'embedded', close };
+    return { store, calls: new SupabaseCallStore(client), backend: 'embedded', close };
   } catch (error) {
     await lock.release();
     throw error;

@@ -30,6 +30,7 @@ import {
   userRow,
   userStatusRow,
 } from './auth-rows.js';
+import { toBytea } from './bytea.js';
 import type { DatabaseClient } from './database-client.js';
 import { decodeCursor, encodeCursor } from './history-cursor.js';
 import type { TemplateCipher } from './template-cipher.js';
@@ -191,8 +192,4 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     const row = await this.#database.call('va_verify_audit_chain', {}, auditChainRow);
     return row.ok ? { intact: true, events: row.events, head: row.head } : { intact: false, brokenAt: row.broken_at };
   }
-}
-
-function toBytea(bytes: Uint8Array): string {
-  return `\\x${Buffer.from(bytes).toString('hex')}`;
 }

@@ -18,7 +18,16 @@ import {
 } from '../support/embedded-storage.js';
 
 const API_ROLES = ['anon', 'authenticated'] as const;
-const TABLES = ['users', 'voiceprints', 'voice_samples', 'auth_attempts', 'audit_events', 'rate_limits'];
+const TABLES = [
+  'users',
+  'voiceprints',
+  'voice_samples',
+  'auth_attempts',
+  'audit_events',
+  'rate_limits',
+  'call_sessions',
+  'call_requests',
+];
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let database: EmbeddedDatabase;
