@@ -4,6 +4,7 @@
  */
 import { VoiceAuthError } from '../domain/errors.js';
 import type { InferenceOptions } from '../domain/ports/speaker-model.js';
+import { StateWatch } from '../domain/timing/state-watch.js';
 import type { Logger } from '../observability/logger.js';
 import type { Metrics } from '../observability/metrics.js';
 import { type Answer, ChildSlot, type ChildSlotOptions } from './child-slot.js';
@@ -15,7 +16,6 @@ import type {
   InferenceWork,
   LoadRequest,
 } from './inference-protocol.js';
-import { StateWatch } from './state-watch.js';
 import { type Priority, WaitingLine } from './waiting-line.js';
 
 export interface InferencePoolOptions {

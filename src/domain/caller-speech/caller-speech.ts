@@ -156,7 +156,10 @@ export class CallerSpeech {
     this.forgetPending();
   }
 
-  /** Ends the input: resolves when all audio pushed so far has been judged. Throws what detection failed with. */
+  /**
+   * Ends the input, for now or for good: resolves when all audio pushed so far has been judged. Throws what detection
+   * failed with.
+   */
   async finish(): Promise<void> {
     this.ending = true;
     if (this.resampler) this.gateFrames(this.resampler.flush());
@@ -166,6 +169,7 @@ export class CallerSpeech {
       this.pump(1);
       await this.pumping;
     }
+    this.ending = false;
     if (this.fault) throw this.fault;
   }
 

@@ -23,7 +23,7 @@ export interface ListenOptions {
  * This much mixed audio settles that the stream cannot be used, unless there was real caller audio as well: the moment
  * before an announced stereo stream shows itself as the same signal twice does not count as that.
  */
-const MIXED_ENOUGH_MS = 2_000;
+export const MIXED_ENOUGH_MS = 2_000;
 const CALLER_BEFORE_MIXED_MS = 1_000;
 
 /**
@@ -89,6 +89,7 @@ export async function listenToCall(
   }
 }
 
-function isMixed(speech: CallerSpeech): boolean {
+/** Whether what came was caller and agent in one channel. */
+export function isMixed(speech: CallerSpeech): boolean {
   return speech.heardMixedMs > 0 && speech.heardMs < CALLER_BEFORE_MIXED_MS;
 }

@@ -84,11 +84,6 @@ export interface CallsUseCase {
    */
   begin(call: CallFacts): Promise<void>;
   /**
-   * Remembers what this event says (listen URL, number) for later events of the call that lack it. Never throws, writes
-   * nothing.
-   */
-  note(call: CallFacts): void;
-  /**
    * Is the caller the person claimed? Answered at once when the session knows, else as soon as it does, at the latest at
    * the deadline with what is known (`inconclusive`). The attempt is recorded; the result is what was recorded. Throws
    * what `VerificationUseCase.verify` throws, and `CallNotFoundError` when nobody knows where to listen.
@@ -98,7 +93,7 @@ export interface CallsUseCase {
   enroll(question: CallEnrollmentQuestion): Promise<CallEnrollmentAnswer>;
   /** Undefined when there is no such call. */
   status(platform: CallPlatform, callId: string): Promise<CallStatus | undefined>;
-  /** The call is over: stops listening. Never throws for an unknown call. */
+  /** The call is over: stops listening, wherever it is listened to. Throws `DatabaseUnavailable`; unknown calls are ignored. */
   end(platform: CallPlatform, callId: string): Promise<void>;
 }
 

@@ -87,7 +87,7 @@ export class Enrollment implements EnrollmentUseCase {
   }
 
   private async listenAndEmbed(request: EnrollmentRequest, signal: AbortSignal): Promise<VoiceSample> {
-    const live = request.source.kind === 'listen_url';
+    const live = request.source.kind === 'listen_url' || request.source.kind === 'call';
     const inference: InferenceOptions = { priority: live ? 'live' : 'upload', signal };
     const speech = await this.listen(request, inference, signal);
     requireEnrollmentQuality(
@@ -105,6 +105,11 @@ export class Enrollment implements EnrollmentUseCase {
   ): Promise<CallerSpeech> {
     const { config, detector, calls, fetcher, decoder, recordings, metrics } = this.deps;
     const { source } = request;
+    if (source.kind === 'call') {
+      const { speech, mixed } = await source.hear(config.minSpeechMs, signal);
+      if (mixed) throw mixedAudio();
+      return speech;
+    }
     const fault = new AbortController();
     const speech = new CallerSpeech({
       detector,
@@ -123,13 +128,7 @@ export class Enrollment implements EnrollmentUseCase {
       });
       signal.throwIfAborted();
       await speech.finish();
-      if (end === 'mixed') {
-        throw new VoiceAuthError(
-          'AudioProcessingError',
-          'The stream mixes caller and agent in one channel; a voiceprint cannot be made from it',
-          { details: { check: 'mixed_audio' } },
-        );
-      }
+      if (end === 'mixed') throw mixedAudio();
       return speech;
     }
     await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
@@ -151,6 +150,14 @@ export class Enrollment implements EnrollmentUseCase {
     }
     return score;
   }
+}
+
+function mixedAudio(): VoiceAuthError {
+  return new VoiceAuthError(
+    'AudioProcessingError',
+    'The stream mixes caller and agent in one channel; a voiceprint cannot be made from it',
+    { details: { check: 'mixed_audio' } },
+  );
 }
 
 function refuseForeignModel(user: EnrolledUser | undefined, modelId: string): void {

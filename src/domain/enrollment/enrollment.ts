@@ -1,9 +1,17 @@
 /** What an enrollment is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
+import type { CallerSpeech } from '../caller-speech/caller-speech.js';
 
 export type EnrollmentSource =
   | { readonly kind: 'audio_url'; readonly audioUrl: string; readonly channel: 0 | 1 | undefined }
   | { readonly kind: 'upload'; readonly bytes: Uint8Array; readonly channel: 0 | 1 | undefined }
-  | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined };
+  | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined }
+  | { readonly kind: 'call'; readonly hear: HearCall };
+
+/** The speech of a running call as soon as there is `wantedMs` of it, or what there is when no more can be had. */
+export type HearCall = (
+  wantedMs: number,
+  signal: AbortSignal,
+) => Promise<{ readonly speech: CallerSpeech; readonly mixed: boolean }>;
 
 export interface EnrollmentRequest {
   readonly userId: string;

@@ -153,3 +153,9 @@ export function summariseLooks(end: ListeningEnd, speech: CallerSpeech, looks: C
     looks: looks.looks,
   };
 }
+
+/** Nothing more can be told to anybody: no decision, whatever was heard. */
+export function givenUp(speech: CallerSpeech, looks: CallLooks): Finding {
+  const { netSpeechMs } = speech;
+  return { decision: 'inconclusive', reason: 'deadline', score: looks.latest?.score, netSpeechMs, looks: looks.looks };
+}

@@ -14,7 +14,7 @@ import { VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { AttemptRecorder, type Finding } from './attempt-recorder.js';
-import { CallLooks, summariseLooks } from './call-looks.js';
+import { CallLooks, givenUp, summariseLooks } from './call-looks.js';
 import { examineClaim, lookRule, thresholdOf } from './claim.js';
 import type {
   VerificationRequest,
@@ -175,11 +175,6 @@ export class Verification implements VerificationUseCase {
       enough,
     });
   }
-}
-
-function givenUp(speech: CallerSpeech, looks: CallLooks): Finding {
-  const { netSpeechMs } = speech;
-  return { decision: 'inconclusive', reason: 'deadline', score: looks.latest?.score, netSpeechMs, looks: looks.looks };
 }
 
 function listenLimitMs(source: VerificationSource): number {

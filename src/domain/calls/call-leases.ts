@@ -1,0 +1,95 @@
+/**
+ * Keeps this process's calls its own: renews their leases with how far they are, learns which were ended or taken over, and
+ * hands over the questions that came to other processes. Runs only while there are calls.
+ */
+import type { Logger } from '../../observability/logger.js';
+import type { CallStore, PendingQuestion } from '../ports/call-store.js';
+import type { CallDesk } from './call-desk.js';
+
+export interface CallLeasesDeps {
+  readonly desk: CallDesk;
+  readonly callStore: CallStore;
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly after: (delayMs: number, callback: () => void) => () => void;
+  readonly logger: Logger;
+  readonly onQuestion: (question: PendingQuestion) => void;
+}
+
+/** How long a question that came to another process may lie before it is seen, if nobody rings. */
+export const POLL_MS = 250;
+/** Renewals per lease: two may fail before it ends. */
+const RENEWALS_PER_LEASE = 3;
+
+export class CallLeases {
+  private readonly deps: CallLeasesDeps;
+  private cancelTimer: (() => void) | undefined;
+  private renewedAtMs = 0;
+  private working: Promise<void> | undefined;
+  private again = false;
+  private stopped = false;
+
+  constructor(deps: CallLeasesDeps) {
+    this.deps = deps;
+  }
+
+  /** To be called when there are calls; does nothing while it runs already. */
+  start(): void {
+    if (this.cancelTimer || this.working || this.stopped) return;
+    this.renewedAtMs = performance.now();
+    this.schedule();
+  }
+
+  /** Looks now instead of later. */
+  look(): void {
+    if (this.stopped || this.deps.desk.size === 0) return;
+    if (this.working) {
+      this.again = true;
+      return;
+    }
+    this.cancelTimer?.();
+    this.cancelTimer = undefined;
+    this.working = this.turn().finally(() => {
+      this.working = undefined;
+      if (this.stopped || this.deps.desk.size === 0) return;
+      if (this.again) {
+        this.again = false;
+        this.look();
+      } else this.schedule();
+    });
+  }
+
+  /** Stops; resolves when nothing is in progress any more. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.cancelTimer?.();
+    await this.working;
+  }
+
+  private schedule(): void {
+    this.cancelTimer = this.deps.after(POLL_MS, () => {
+      this.cancelTimer = undefined;
+      this.look();
+    });
+  }
+
+  private async turn(): Promise<void> {
+    const { desk, callStore, owner, leaseMs, logger, onQuestion } = this.deps;
+    try {
+      if (performance.now() - this.renewedAtMs >= leaseMs / RENEWALS_PER_LEASE) {
+        const progress = desk.sessions().map((session) => session.progress());
+        const startedAtMs = performance.now();
+        const lost = await callStore.renewCalls(owner, leaseMs, progress);
+        this.renewedAtMs = startedAtMs;
+        for (const key of lost) desk.lose(key);
+      }
+      const { questions, ended } = await callStore.pollCalls(owner);
+      for (const question of questions) onQuestion(question);
+      for (const key of ended) {
+        if (desk.find(key)?.ended === false) await desk.end(key);
+      }
+    } catch (error) {
+      logger.warn({ err: error, event: 'leases' }, 'the leases of calls could not be renewed');
+    }
+  }
+}
