@@ -9,7 +9,7 @@ import type { AuthStore } from '../../src/domain/ports/auth-store.js';
 import type { DecodedRecording } from '../../src/domain/ports/recordings.js';
 import type { VerificationRequest, VerificationResult } from '../../src/domain/verification/verification.js';
 import { Verification } from '../../src/domain/verification/verify.js';
-import { createLogger } from '../../src/observability/logger.js';
+import { createLogger, type Logger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
 import { ToyCall } from './toy-calls.js';
 import {
@@ -67,6 +67,9 @@ export class ToyService {
   readonly recordings = new WorkLimit({ max: 4, what: 'recordings', retryAfterSeconds: 2 });
   readonly enrollment: Enrollment;
   readonly verification: Verification;
+  readonly verificationConfig: VerificationConfig;
+  readonly scorer = toyScorer();
+  readonly logger: Logger;
   /** Everything logged, as text. */
   logs = '';
   /** The next call that is asked for; each is dialled once. */
@@ -76,6 +79,12 @@ export class ToyService {
   constructor(store: AuthStore, options: ToyServiceOptions = {}) {
     this.embedder = options.embedder ?? new ToyEmbedder();
     const config = { ...VERIFICATION, ...options.verification };
+    this.verificationConfig = config;
+    this.logger = createLogger('trace', {
+      write: (line) => {
+        this.logs += line;
+      },
+    });
     this.work = new WorkLimit({
       max: config.maxActiveCalls,
       what: 'enrollments and verifications',
@@ -86,7 +95,7 @@ export class ToyService {
       store,
       embedder: this.embedder,
       detector: this.detector,
-      scorer: toyScorer(),
+      scorer: this.scorer,
       calls: {
         vapiListen: () => {
           this.dialled++;
@@ -98,11 +107,7 @@ export class ToyService {
       work: this.work,
       recordings: this.recordings,
       metrics: this.metrics,
-      logger: createLogger('trace', {
-        write: (line) => {
-          this.logs += line;
-        },
-      }),
+      logger: this.logger,
       shutdown: this.shutdown.signal,
       ...options.parts,
     };

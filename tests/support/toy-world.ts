@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { AttemptSummary, AuthStore, EnrolledUser } from '../../src/domain/ports/auth-store.js';
+import type { CallStore } from '../../src/domain/ports/call-store.js';
 import { openStorage, type Storage } from '../../src/storage/open-storage.js';
 import { storageOptions, temporaryFolder } from './embedded-storage.js';
 import { privacyLeaks } from './privacy.js';
@@ -24,6 +25,11 @@ export class ToyWorld {
   get store(): AuthStore {
     if (!this.storage) throw new Error('the database is not open');
     return this.storage.store;
+  }
+
+  get calls(): CallStore {
+    if (!this.storage) throw new Error('the database is not open');
+    return this.storage.calls;
   }
 
   get service(): ToyService {

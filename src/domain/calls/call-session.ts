@@ -99,8 +99,7 @@ export class CallSession {
   progress(): CallProgress {
     const looks = [...this.claims.values()].reduce((most, claim) => Math.max(most, claim.looks), 0);
     const state = this.state === 'idle' ? 'connecting' : this.state;
-    const claimed = this.claimedUserId !== undefined || this.claims.size > 0;
-    return { ...this.key, state, netSpeechMs: this.speech.netSpeechMs, looks, claimed };
+    return { ...this.key, state, netSpeechMs: this.speech.netSpeechMs, looks, claimed: this.claims.size > 0 };
   }
 
   /** Listens to `source` until its audio ends; what was heard before stays. Does nothing while it listens already. */

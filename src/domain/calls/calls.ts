@@ -72,7 +72,7 @@ export interface CallStatus {
   readonly netSpeechMs: number;
   /** Looks taken for the claimed user. */
   readonly looks: number;
-  /** Whether the claimed user (by number, or by the last question) is known. */
+  /** Whether looks are taken for somebody: the user of the number, or who was asked about. */
   readonly claimed: boolean;
   readonly startedAt: Date;
 }

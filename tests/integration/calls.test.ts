@@ -1,0 +1,531 @@
+/** Running calls on the real database: listened to from their start, asked about later, here or in another process. */
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallVerificationAnswer } from '../../src/domain/calls/calls.js';
+import { VoiceAuthError } from '../../src/domain/errors.js';
+import { ToyCall } from '../support/toy-calls.js';
+import { factsOf, neighbours, questionOf, ToyProcess, type ToyProcessOptions } from '../support/toy-calls-service.js';
+import { settled, toySilence } from '../support/toy-models.js';
+import { play, replacing } from '../support/toy-service.js';
+import { toyWorld } from '../support/toy-world.js';
+
+const OWNER = { degrees: 1, seconds: 4 };
+const STRANGER = { degrees: 45, seconds: 4 };
+
+const world = toyWorld();
+const processes: ToyProcess[] = [];
+let number: string;
+
+function startProcess(options: ToyProcessOptions = {}): ToyProcess {
+  const started = new ToyProcess(world.store, world.calls, options);
+  processes.push(started);
+  return started;
+}
+
+/** Plays into a call once it has been dialled. */
+async function dialled(process: ToyProcess, count = 1): Promise<ToyCall> {
+  await expect.poll(() => process.dialled.length).toBe(count);
+  await settled();
+  return process.call;
+}
+
+function decided(answer: CallVerificationAnswer) {
+  if (answer.kind !== 'decided') throw new Error(`the answer is ${answer.kind}`);
+  return answer.result;
+}
+
+/** Until this process has heard so much speech of a call. */
+async function heard(process: ToyProcess, callId: string, netSpeechMs: number): Promise<void> {
+  await expect
+    .poll(async () => (await process.service.status('vapi', callId))?.netSpeechMs ?? 0)
+    .toBeGreaterThanOrEqual(netSpeechMs);
+}
+
+/** Until looks are taken for the owner of the number. */
+async function expected(process: ToyProcess, callId: string): Promise<void> {
+  await expect.poll(async () => (await process.service.status('vapi', callId))?.claimed).toBe(true);
+}
+
+beforeEach(async () => {
+  number = `+1${randomUUID().replaceAll(/\D/g, '').padEnd(10, '7').slice(0, 10)}`;
+  await world.service.enroll(world.userId, { degrees: 0, seconds: 5 }, { phone: number });
+});
+afterEach(async () => {
+  for (const { service } of processes.splice(0)) await service.close();
+});
+
+describe('a call that is listened to from its start', () => {
+  it('has the answer before it is asked, for the owner of the number', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    await expected(here, call.callId);
+    await play(audio, OWNER);
+    const asked = here.toys.embedder.windowsMs.length;
+    const answer = await here.service.verify(questionOf(call));
+    expect(answer).toMatchObject({ kind: 'decided', userId: world.userId });
+    expect(decided(answer)).toMatchObject({ decision: 'accept', reason: 'match', looks: 1, threshold: 0.82 });
+    expect(asked).toBe(1);
+    // Nothing was left to be computed.
+    expect(here.toys.embedder.windowsMs.length).toBe(asked);
+    const [row] = await world.history();
+    expect(row).toMatchObject({
+      source: 'vapi',
+      callId: call.callId,
+      decision: 'accept',
+      correlationId: call.correlationId,
+    });
+  });
+
+  it('rests once it knows, and hears on when somebody else is claimed', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    await expected(here, call.callId);
+    await play(audio, OWNER);
+    const before = (await here.service.status('vapi', call.callId))?.netSpeechMs ?? 0;
+    expect(before).toBeLessThan(3000);
+    const other = randomUUID();
+    await world.service.enroll(other, { degrees: 120, seconds: 5 });
+    const asking = here.service.verify(questionOf(call, { userId: other }));
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+    await play(audio, { degrees: 1, seconds: 9 });
+    expect(decided(await asking)).toMatchObject({ decision: 'reject', reason: 'no_match' });
+    expect((await here.service.status('vapi', call.callId))?.netSpeechMs).toBeGreaterThan(before);
+  });
+
+  it('waits for speech when it is asked early, and answers the moment it knows', async () => {
+    const here = startProcess();
+    const call = factsOf();
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    const asking = here.service.verify(questionOf(call, { userId: world.userId }));
+    await play(audio, OWNER);
+    const result = decided(await asking);
+    expect(result).toMatchObject({ decision: 'accept', looks: 1 });
+    expect(result.audioMs).toBeGreaterThan(0);
+    expect(audio.stopped).toBe(false);
+  });
+
+  it('answers at the deadline with what is known', async () => {
+    const here = startProcess();
+    const [quiet, little] = [factsOf(), factsOf()];
+    await here.service.begin(quiet);
+    await dialled(here, 1);
+    await here.service.begin(little);
+    await play(await dialled(here, 2), { degrees: 1, seconds: 1 });
+    const limits = { userId: world.userId, deadlineMs: 300 };
+    expect(decided(await here.service.verify(questionOf(quiet, limits)))).toMatchObject({
+      decision: 'inconclusive',
+      reason: 'no_caller_audio',
+    });
+    expect(decided(await here.service.verify(questionOf(little, limits)))).toMatchObject({
+      decision: 'inconclusive',
+      reason: 'insufficient_speech',
+    });
+    expect(await world.recorded()).toEqual(['inconclusive/insufficient_speech', 'inconclusive/no_caller_audio']);
+    expect(await world.failedAttempts()).toBe(0);
+  });
+
+  it('goes on after an inconclusive answer', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    await play(audio, { degrees: 1, seconds: 1 });
+    expect(decided(await here.service.verify(questionOf(call, { deadlineMs: 300 }))).decision).toBe('inconclusive');
+    await play(audio, { degrees: 1, seconds: 2 });
+    expect(decided(await here.service.verify(questionOf(call, { requestId: 'tool-2' })))).toMatchObject({
+      decision: 'accept',
+      looks: 1,
+    });
+  });
+
+  it('says who cannot be told apart', async () => {
+    const here = startProcess();
+    const unknown = factsOf({ callerNumber: '+14155550000' });
+    await here.service.begin(unknown);
+    expect(await here.service.verify(questionOf(unknown))).toEqual({ kind: 'unknown_caller' });
+    expect(await here.service.verify(questionOf(factsOf()))).toEqual({ kind: 'unknown_caller' });
+    await world.service.enroll(randomUUID(), { degrees: 90, seconds: 5 }, { phone: number });
+    expect(await here.service.verify(questionOf(factsOf({ callerNumber: number })))).toEqual({
+      kind: 'ambiguous_caller',
+    });
+  });
+
+  it('keeps the claim with a stricter threshold, and refuses a laxer one', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    await play(await dialled(here), OWNER);
+    const strict = await here.service.verify(questionOf(call, { threshold: 0.9 }));
+    expect(decided(strict)).toMatchObject({ decision: 'accept', threshold: 0.9 });
+    await expect(here.service.verify(questionOf(call, { requestId: 'lax', threshold: 0.5 }))).rejects.toMatchObject({
+      code: 'ValidationError',
+    });
+  });
+
+  it('never takes mixed audio, a silent caller or the agent alone for somebody', async () => {
+    const here = startProcess();
+    for (const [index, [track, reason]] of (
+      [
+        ['mixed', 'mixed_audio'],
+        ['agent', 'no_caller_audio'],
+      ] as const
+    ).entries()) {
+      const call = factsOf({ callerNumber: number });
+      await here.service.begin(call);
+      const audio = await dialled(here, index + 1);
+      const asking = here.service.verify(questionOf(call, { deadlineMs: 400 }));
+      for (let second = 0; second < 4 && !audio.stopped; second++) {
+        audio.say(new Float32Array(8000).fill(0.2), track);
+        await settled();
+      }
+      expect(decided(await asking), track).toMatchObject({ decision: 'inconclusive', reason });
+    }
+  });
+});
+
+describe('the same question', () => {
+  it('gets the same answer, at the same time and later, and is one attempt', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    const both = [here.service.verify(questionOf(call)), here.service.verify(questionOf(call))];
+    await play(audio, OWNER);
+    const [one, two] = await Promise.all(both);
+    expect(two).toEqual(one);
+    await play(audio, STRANGER);
+    expect(await here.service.verify(questionOf(call))).toEqual(one);
+    expect(await world.recorded()).toEqual(['accept/match']);
+    expect(decided(await here.service.verify(questionOf(call, { requestId: 'tool-2' }))).attemptId).not.toBe(
+      decided(one as CallVerificationAnswer).attemptId,
+    );
+  });
+
+  it('is asked again after an error, and then answered', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    here.next.push(new ToyCall(false), new ToyCall());
+    await here.service.begin(call);
+    (await dialled(here)).refuse();
+    await settled();
+    // The event of the question names the URL again, so it is dialled again.
+    const asking = here.service.verify(questionOf(call));
+    await play(await dialled(here, 2), OWNER);
+    expect(decided(await asking).decision).toBe('accept');
+  });
+
+  it('is an error, and no attempt, when the call cannot be listened to', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    here.next.push(new ToyCall(false), new ToyCall(false));
+    await here.service.begin(call);
+    (await dialled(here)).refuse();
+    const asking = here.service.verify(questionOf(call));
+    (await dialled(here, 2)).refuse();
+    await expect(asking).rejects.toMatchObject({ code: 'ListenConnectionError' });
+    await expect(here.service.verify(questionOf(factsOf({ listenUrl: undefined })))).rejects.toMatchObject({
+      code: 'CallNotFoundError',
+    });
+    expect(await world.recorded()).toEqual([]);
+  });
+});
+
+describe('the audio of a call', () => {
+  it('is connected to again when it broke off, and what was heard before counts', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    const first = await dialled(here);
+    await play(first, { degrees: 1, seconds: 1.5 });
+    first.end({ kind: 'lost' });
+    const asking = here.service.verify(questionOf(call));
+    await play(await dialled(here, 2), { degrees: 1, seconds: 1.2 });
+    const result = decided(await asking);
+    expect(result).toMatchObject({ decision: 'accept' });
+    expect(result.netSpeechMs).toBeGreaterThan(1900);
+  });
+
+  it('that ends leaves a caller who hung up, or a decision from what was said', async () => {
+    const here = startProcess();
+    const [short, long] = [factsOf({ callerNumber: number }), factsOf({ callerNumber: number })];
+    await here.service.begin(short);
+    const first = await dialled(here, 1);
+    await play(first, { degrees: 1, seconds: 1 });
+    await here.service.end('vapi', short.callId);
+    first.end({ kind: 'stopped' });
+    expect(decided(await here.service.verify(questionOf(short)))).toMatchObject({
+      decision: 'inconclusive',
+      reason: 'caller_hung_up',
+    });
+    await here.service.begin(long);
+    const second = await dialled(here, 2);
+    await expected(here, long.callId);
+    await play(second, { degrees: 20, seconds: 4.5 });
+    await here.service.end('vapi', long.callId);
+    second.end({ kind: 'stopped' });
+    expect(decided(await here.service.verify(questionOf(long)))).toMatchObject({ decision: 'accept', looks: 4 });
+    expect(await here.service.status('vapi', long.callId)).toMatchObject({ state: 'ended' });
+    // An event of a call that has ended does not dial it again.
+    await here.service.begin(long);
+    expect(here.dialled.length).toBe(2);
+  });
+
+  it('is heard no further than a verification may use, and its connection is given up then', async () => {
+    const here = startProcess();
+    const call = factsOf();
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    await play(audio, { degrees: 1, seconds: 14 });
+    await expect.poll(() => audio.stopped).toBe(true);
+    audio.end({ kind: 'stopped' });
+    expect((await here.service.status('vapi', call.callId))?.netSpeechMs).toBeLessThan(12_100);
+    expect(decided(await here.service.verify(questionOf(call, { userId: world.userId }))).decision).toBe('accept');
+    expect(here.dialled.length).toBe(1);
+  });
+});
+
+describe('enrolling from a call', () => {
+  const enrolling = (call: ReturnType<typeof factsOf>, userId?: string) => ({
+    ...questionOf(call, { requestId: 'enroll-1' }),
+    userId,
+    consentReference: `vapi:${call.callId}`,
+    actor: 'vapi',
+  });
+
+  it('makes a voiceprint for a new caller, who is then known by number', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: `+1415${randomUUID().replaceAll(/\D/g, '').padEnd(7, '3').slice(0, 7)}` });
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    const asking = here.service.enroll(enrolling(call));
+    await play(audio, { degrees: 60, seconds: 4 });
+    const answer = await asking;
+    expect(answer).toMatchObject({ kind: 'enrolled', result: { score: 1, samples: 1, modelId: 'toy-2d' } });
+    expect(await here.service.enroll(enrolling(call))).toEqual(answer);
+    if (answer.kind !== 'enrolled') throw new Error('not enrolled');
+    const user = await world.store.findUser(answer.userId);
+    expect(user).toMatchObject({ phone: call.callerNumber, voiceprint: { sampleCount: 1 } });
+    await world.store.eraseUser(answer.userId, { correlationId: 'erase-0003', actor: 'test' });
+  });
+
+  it('writes nothing when too little is said in time, or caller and agent are mixed', async () => {
+    const here = startProcess();
+    const call = factsOf();
+    await here.service.begin(call);
+    await play(await dialled(here), { degrees: 60, seconds: 1 });
+    const userId = randomUUID();
+    await expect(here.service.enroll({ ...enrolling(call, userId), deadlineMs: 400 })).rejects.toMatchObject({
+      code: 'AudioProcessingError',
+    });
+    expect(await world.store.findUser(userId)).toBeUndefined();
+  });
+});
+
+describe('two processes', () => {
+  it('answer alike: the one that is asked lets the one that listens answer', async () => {
+    const [here, there] = [startProcess(), startProcess()];
+    neighbours(here, there);
+    const call = factsOf({ callerNumber: number });
+    await there.service.begin(call);
+    const audio = await dialled(there);
+    await here.service.begin(call);
+    expect(here.dialled).toEqual([]);
+    const asking = here.service.verify(questionOf(call));
+    await play(audio, OWNER);
+    const answer = await asking;
+    expect(decided(answer)).toMatchObject({ decision: 'accept', looks: 1 });
+    expect(await there.service.verify(questionOf(call))).toEqual(answer);
+    expect(here.toys.embedder.windowsMs).toEqual([]);
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it('pass on errors, too', async () => {
+    const [here, there] = [startProcess(), startProcess()];
+    neighbours(here, there);
+    const call = factsOf();
+    await there.service.begin(call);
+    await dialled(there);
+    await expect(here.service.verify(questionOf(call, { userId: randomUUID() }))).rejects.toMatchObject({
+      code: 'UserNotFoundError',
+    });
+  });
+
+  it('end a call for each other', async () => {
+    const [here, there] = [startProcess(), startProcess()];
+    neighbours(here, there);
+    const call = factsOf({ callerNumber: number });
+    await there.service.begin(call);
+    const audio = await dialled(there);
+    await here.service.end('vapi', call.callId);
+    await expect.poll(() => audio.stopped).toBe(true);
+    audio.end({ kind: 'stopped' });
+    expect(await here.service.status('vapi', call.callId)).toMatchObject({ state: 'ended' });
+  });
+
+  it('take over from one that has died, with the next event of the call, even in the middle of a question', async () => {
+    const [here, there] = [startProcess(), startProcess({ calls: { leaseMs: 1 } })];
+    const call = factsOf({ callerNumber: number });
+    // Its lease ends at once and it never renews: as good as dead.
+    await there.service.begin(call);
+    await dialled(there);
+    const asking = here.service.verify(questionOf(call));
+    await play(await dialled(here), OWNER);
+    expect(decided(await asking)).toMatchObject({ decision: 'accept' });
+    expect(await here.toys.count('call_takeovers_total')).toBe(1);
+    await expect.poll(() => there.service.active).toBe(0);
+  });
+
+  it('take over from one that has shut down in order, at once', async () => {
+    const [here, there] = [startProcess(), startProcess()];
+    const call = factsOf({ callerNumber: number });
+    await there.service.begin(call);
+    await dialled(there);
+    await there.service.close();
+    await here.service.begin(call);
+    await play(await dialled(here), OWNER);
+    expect(decided(await here.service.verify(questionOf(call))).decision).toBe('accept');
+    expect(await here.toys.count('call_takeovers_total')).toBe(0);
+  });
+});
+
+describe('when things go wrong', () => {
+  it('a database that is away for a while costs time, not the answer', async () => {
+    let away = 3;
+    const flaky = replacing(world.calls, {
+      askCall: (asking) =>
+        away-- > 0 ? Promise.reject(new VoiceAuthError('DatabaseUnavailable', 'away')) : world.calls.askCall(asking),
+    });
+    const here = startProcess({ parts: { callStore: flaky } });
+    const call = factsOf({ callerNumber: number });
+    const asking = here.service.verify(questionOf(call));
+    await play(await dialled(here), OWNER);
+    expect(decided(await asking).decision).toBe('accept');
+  });
+
+  it('a database that stays away is an error and nothing is accepted', async () => {
+    const down = () => Promise.reject(new VoiceAuthError('DatabaseUnavailable', 'away'));
+    const here = startProcess({ parts: { store: replacing(world.store, { recordAttempt: down }) } });
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    await play(await dialled(here), OWNER);
+    await expect(here.service.verify(questionOf(call, { deadlineMs: 800 }))).rejects.toMatchObject({
+      code: 'DatabaseUnavailable',
+    });
+    expect(await world.recorded()).toEqual([]);
+  });
+
+  it('a shutdown in the middle says deadline, and that is recorded', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    await dialled(here);
+    const asking = here.service.verify(questionOf(call));
+    await expect.poll(async () => (await world.calls.callRequest(call, 'tool-1')).alive).toBe(true);
+    await settled();
+    here.toys.shutdown.abort();
+    expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });
+    expect(await world.recorded()).toEqual(['inconclusive/deadline']);
+  });
+
+  it('an asker who has left gets no accept on record', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    await dialled(here);
+    const asker = new AbortController();
+    const asking = here.service.verify(questionOf(call, { signal: asker.signal }));
+    await settled();
+    asker.abort();
+    expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });
+  });
+
+  it('too many calls are refused, and ended ones make room', async () => {
+    const here = startProcess();
+    const calls = Array.from({ length: 4 }, () => factsOf());
+    for (const call of calls) await here.service.begin(call);
+    await expect(here.service.begin(factsOf())).rejects.toMatchObject({ code: 'Busy' });
+    expect(await here.toys.count('call_sessions')).toBe(4);
+    await here.service.end('vapi', calls[0]!.callId);
+    await here.service.begin(factsOf());
+    expect(await here.toys.count('call_sessions')).toBe(4);
+  });
+
+  it('a URL that may not be dialled is refused before anything is written', async () => {
+    const refuse = () => {
+      throw new VoiceAuthError('ValidationError', 'listenUrl: must name a public host');
+    };
+    const here = startProcess({ parts: { sources: { vapiListen: refuse } } });
+    const call = factsOf();
+    await expect(here.service.begin(call)).rejects.toMatchObject({ code: 'ValidationError' });
+    expect(await here.service.status('vapi', call.callId)).toBeUndefined();
+  });
+
+  it('a faulty detector or embedder is an error, and the next question is looked at anew', async () => {
+    const here = startProcess();
+    const call = factsOf({ callerNumber: number });
+    await here.service.begin(call);
+    const audio = await dialled(here);
+    here.toys.embedder.failure = new VoiceAuthError('InferenceUnavailable', 'gone');
+    await play(audio, OWNER);
+    await expect(here.service.verify(questionOf(call))).rejects.toMatchObject({ code: 'InferenceUnavailable' });
+    here.toys.embedder.failure = undefined;
+    expect(decided(await here.service.verify(questionOf(call))).decision).toBe('accept');
+  });
+});
+
+describe('a stream that dials us', () => {
+  it('is expected, let in once, and asked about by the call id it was given', async () => {
+    const here = startProcess();
+    const ticket = await here.service.expect({
+      platform: 'twilio',
+      callId: undefined,
+      userId: world.userId,
+      callerNumber: undefined,
+      correlationId: 'expect-0001',
+    });
+    const call = factsOf({ platform: 'twilio', callId: ticket.callId, listenUrl: undefined });
+    // Asked before the stream is there, and waits for it.
+    const asking = here.service.verify(questionOf(call));
+    const audio = new ToyCall();
+    expect(await here.service.admit({ platform: 'plivo', token: ticket.token, source: audio })).toBe(false);
+    expect(await here.service.admit({ platform: 'twilio', token: ticket.token, source: audio })).toBe(true);
+    expect(await here.service.admit({ platform: 'twilio', token: ticket.token, source: new ToyCall() })).toBe(false);
+    await audio.opened;
+    await settled();
+    await play(audio, OWNER);
+    expect(decided(await asking)).toMatchObject({ decision: 'accept' });
+    audio.end();
+    await expect.poll(async () => (await here.service.status('twilio', ticket.callId))?.state).toBe('ended');
+    expect((await world.history())[0]).toMatchObject({ source: 'twilio', callId: ticket.callId });
+  });
+
+  it('that never comes is an error at the deadline', async () => {
+    const here = startProcess();
+    const { callId } = await here.service.expect({
+      platform: 'telnyx',
+      callId: `expected-${randomUUID()}`,
+      userId: world.userId,
+      callerNumber: undefined,
+      correlationId: 'expect-0002',
+    });
+    const call = factsOf({ platform: 'telnyx', callId, listenUrl: undefined });
+    await expect(here.service.verify(questionOf(call, { deadlineMs: 400 }))).rejects.toMatchObject({
+      code: 'CallNotFoundError',
+    });
+    expect(await world.recorded()).toEqual([]);
+  });
+});
+
+it('hears nothing in silence', async () => {
+  const here = startProcess();
+  const call = factsOf({ callerNumber: number });
+  await here.service.begin(call);
+  await play(await dialled(here), toySilence(100));
+  await heard(here, call.callId, 0);
+  expect(decided(await here.service.verify(questionOf(call, { deadlineMs: 300 }))).decision).toBe('inconclusive');
+});
