@@ -90,7 +90,7 @@ describe('a call that is listened to from its start', () => {
     const other = randomUUID();
     await world.service.enroll(other, { degrees: 120, seconds: 5 });
     const asking = here.service.verify(questionOf(call, { userId: other }));
-    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+    await expect.poll(() => here.toys.embedder.windowsMs.length).toBe(2);
     await play(audio, { degrees: 1, seconds: 9 });
     expect(decided(await asking)).toMatchObject({ decision: 'reject', reason: 'no_match' });
     expect((await here.service.status('vapi', call.callId))?.netSpeechMs).toBeGreaterThan(before);
