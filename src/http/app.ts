@@ -2,6 +2,7 @@
 import express, { type Express, type RequestHandler } from 'express';
 import swaggerUi from 'swagger-ui-express';
 import type { HttpConfig } from '../config/config.js';
+import type { CallsUseCase, StreamsUseCase } from '../domain/calls/calls.js';
 import type { EnrollmentUseCase } from '../domain/enrollment/enrollment.js';
 import type { RateLimitStore } from '../domain/ports/auth-store.js';
 import type { HealthReporter } from '../domain/ports/health.js';
@@ -23,6 +24,7 @@ import { createOpenApiDocument } from './openapi.js';
 import { createOperations, metricsOperation } from './operations.js';
 import { stateOf } from './request-state.js';
 import { type Checks, mountRoutes } from './router.js';
+import { callRoutes, type StreamGuide } from './routes/calls.js';
 import { enrollmentRoutes } from './routes/enrollment.js';
 import { serviceRoutes } from './routes/service.js';
 import { userRoutes } from './routes/users.js';
@@ -37,6 +39,9 @@ export interface AppDeps {
   readonly enrollment: EnrollmentUseCase;
   readonly verification: VerificationUseCase;
   readonly users: UsersUseCase;
+  readonly calls: CallsUseCase;
+  readonly streams: StreamsUseCase;
+  readonly streamGuide: StreamGuide;
   readonly health: HealthReporter;
   readonly isDraining: () => boolean;
   /** Requests may ask for this threshold or a higher one. */
@@ -71,8 +76,9 @@ export function createApp(deps: AppDeps): Express {
   );
   app.use(noStore());
   const routes = [
-    ...enrollmentRoutes(operations, deps.enrollment),
-    ...verificationRoutes(operations, deps.verification),
+    ...enrollmentRoutes(operations, deps),
+    ...verificationRoutes(operations, deps),
+    ...callRoutes(operations, deps),
     ...userRoutes(operations, deps.users),
     ...serviceRoutes(operations, {
       health: deps.health,

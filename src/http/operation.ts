@@ -18,7 +18,7 @@ export interface Operation {
   readonly method: 'get' | 'post' | 'delete';
   /** OpenAPI template, e.g. `/api/v1/users/{id}/status`. */
   readonly path: string;
-  readonly tag: 'Enrollment' | 'Verification' | 'Users' | 'Service';
+  readonly tag: 'Enrollment' | 'Verification' | 'Calls' | 'Users' | 'Service';
   readonly summary: string;
   readonly description?: string;
   /** Scope a key needs; `public` = no key. */

@@ -1,5 +1,6 @@
 /** The table of all operations. */
 import { type Operation, defineOperation as operation } from './operation.js';
+import * as calls from './schemas/calls.js';
 import * as enrollment from './schemas/enrollment.js';
 import type { ApiLimits } from './schemas/fields.js';
 import * as service from './schemas/service.js';
@@ -8,7 +9,7 @@ import * as verification from './schemas/verification.js';
 
 const INFERENCE_ERRORS = ['Busy', 'InferenceUnavailable', 'DatabaseUnavailable', 'Timeout'] as const;
 const AUDIO_ERRORS = ['UnsupportedAudioError', 'AudioProcessingError', ...INFERENCE_ERRORS] as const;
-const SOURCE_ERRORS = ['AudioDownloadError', 'ListenConnectionError', ...AUDIO_ERRORS] as const;
+const SOURCE_ERRORS = ['AudioDownloadError', 'ListenConnectionError', 'CallNotFoundError', ...AUDIO_ERRORS] as const;
 const ENROLLMENT_ERRORS = ['EnrollmentConflict', 'VoiceprintModelMismatch'] as const;
 const VERIFICATION_ERRORS = ['UserNotFoundError', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
 
@@ -75,6 +76,35 @@ export function createOperations(limits: ApiLimits) {
       reply: { description: 'Decided and recorded', schema: verification.verifyReply },
       progress: verification.progressEvent,
       errors: [...VERIFICATION_ERRORS, ...AUDIO_ERRORS],
+    }),
+    callStatus: operation({
+      name: 'call.status',
+      method: 'get',
+      path: '/api/v1/calls/{platform}/{id}',
+      tag: 'Calls',
+      summary: 'How a running call stands',
+      description:
+        'A call that is listened to from its start, by webhook or stream. Verify it with `call` instead of a URL.',
+      access: 'read',
+      limits: 'address',
+      params: calls.callPath,
+      reply: { description: 'The call', schema: calls.callStatusReply },
+      errors: ['CallNotFoundError', 'DatabaseUnavailable'],
+    }),
+    expectStream: operation({
+      name: 'stream.expect',
+      method: 'post',
+      path: '/api/v1/streams',
+      tag: 'Calls',
+      summary: 'Expect the audio of a call from a platform that dials us',
+      description:
+        'Makes a one-time token and says what to paste where (TwiML for Twilio). Once the stream has come, verify the call with ' +
+        '`call: {platform, id: call_id}`.',
+      access: 'verify',
+      limits: 'address',
+      body: { kind: 'json', schema: calls.expectStreamBody },
+      reply: { description: 'Expected', schema: calls.expectStreamReply },
+      errors: ['CallConflict', 'UserNotFoundError', 'DatabaseUnavailable'],
     }),
     userStatus: operation({
       name: 'user.status',

@@ -75,6 +75,7 @@ describe('verification', () => {
       reason: 'match',
       threshold: 0.82,
       net_speech_seconds: 3.21,
+      audio_seconds: null,
       attempt_id: ACCEPTED.attemptId,
       correlation_id: 'call-abc-1',
       additional_factor_required: true,

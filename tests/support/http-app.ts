@@ -2,6 +2,7 @@
 import { PassThrough } from 'node:stream';
 import type { Express } from 'express';
 import type { HttpConfig } from '../../src/config/config.js';
+import type { CallsUseCase, StreamsUseCase } from '../../src/domain/calls/calls.js';
 import type { EnrollmentRequest, EnrollmentResult } from '../../src/domain/enrollment/enrollment.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { AttemptSummary, UserStatus } from '../../src/domain/ports/auth-store.js';
@@ -73,6 +74,8 @@ export interface TestApp {
     enroll: (request: EnrollmentRequest) => Promise<EnrollmentResult>;
     verify: (request: VerificationRequest) => Promise<VerificationResult>;
     users: UsersUseCase;
+    calls: Pick<CallsUseCase, 'verify' | 'enroll' | 'status'>;
+    expectStream: StreamsUseCase['expect'];
     components: readonly ComponentHealth[];
     draining: boolean;
   };
@@ -97,6 +100,16 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
       history: async () => ({ attempts: [ATTEMPT], next: undefined }),
       erase: async () => undefined,
     },
+    calls: {
+      verify: async () => ({ kind: 'decided', userId: USER, result: ACCEPTED }),
+      enroll: async () => ({ kind: 'enrolled', userId: USER, result: ENROLLED }),
+      status: async () => undefined,
+    },
+    expectStream: async ({ callId }) => ({
+      callId: callId ?? 'made-up-call-id',
+      token: 'one-time-token',
+      expiresAt: new Date('2025-01-02T03:09:05.000Z'),
+    }),
     components: [{ name: 'database', ok: true, detail: { backend: 'memory' } }],
     draining: false,
   };
@@ -134,6 +147,19 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
       history: (id, page) => behave.users.history(id, page),
       erase: (id, by) => behave.users.erase(id, by),
     },
+    calls: {
+      begin: async () => undefined,
+      verify: (question) => behave.calls.verify(question),
+      enroll: (question) => behave.calls.enroll(question),
+      status: (platform, callId) => behave.calls.status(platform, callId),
+      end: async () => undefined,
+    },
+    streams: { expect: (request) => behave.expectStream(request), admit: async () => false },
+    streamGuide: (platform, token) => ({
+      url: `wss://auth.example/api/v1/streams/${platform}`,
+      hint: 'Paste it.',
+      ...(platform === 'twilio' ? { twiml: `<Response>${token}</Response>` } : {}),
+    }),
     health: { components: async () => behave.components },
     isDraining: () => behave.draining,
     configuredThreshold: 0.82,

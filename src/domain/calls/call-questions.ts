@@ -37,7 +37,7 @@ export type Asked =
   | {
       readonly kind: 'enroll';
       readonly userId: string | undefined;
-      readonly consentReference: string;
+      readonly consentReference: string | undefined;
       readonly actor: string;
     };
 
@@ -95,7 +95,7 @@ export class CallQuestions {
     const asked: Asked =
       kind === 'verify'
         ? { kind, userId: args.userId, threshold: args.threshold }
-        : { kind, userId: args.userId, consentReference: args.consentReference ?? '', actor: args.actor ?? '' };
+        : { kind, userId: args.userId, consentReference: args.consentReference, actor: args.actor ?? '' };
     const answering = withCorrelation({ correlationId: args.correlationId, callId }, () =>
       this.answerHere(question, asked, performance.now() + remainingMs).finally(() => this.open.delete(name)),
     );

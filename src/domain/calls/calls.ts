@@ -45,8 +45,8 @@ export interface CallVerificationQuestion extends CallQuestion {
 export interface CallEnrollmentQuestion extends CallQuestion {
   /** Undefined = the user of the caller's number, or a new one. */
   readonly userId: string | undefined;
-  /** Where the person's consent is on file. The asker has made sure that there is one. */
-  readonly consentReference: string;
+  /** Where the person's consent is on file, if it is named. The asker has made sure that there is one. */
+  readonly consentReference: string | undefined;
   /** Who asks, for the audit trail. */
   readonly actor: string;
 }

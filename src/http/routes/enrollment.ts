@@ -1,15 +1,33 @@
 /** Enrollment over HTTP: from what was asked to what the use case understands, and back. */
 import type { z } from 'zod';
+import type { CallsUseCase } from '../../domain/calls/calls.js';
 import type { EnrollmentResult, EnrollmentSource, EnrollmentUseCase } from '../../domain/enrollment/enrollment.js';
+import { VoiceAuthError } from '../../domain/errors.js';
 import { answer, type OperationContext, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
 import type { enrollReply } from '../schemas/enrollment.js';
 import { roundScore, toSeconds } from '../schemas/numbers.js';
+import { callQuestion } from './call-question.js';
 
 /** Routes of enrollment. */
-export function enrollmentRoutes(operations: Operations, enrollment: EnrollmentUseCase): Route[] {
+export function enrollmentRoutes(
+  operations: Operations,
+  { enrollment, calls }: { readonly enrollment: EnrollmentUseCase; readonly calls: CallsUseCase },
+): Route[] {
   return [
     route(operations.enroll, async ({ body, context }) => {
+      if (body.call) {
+        const question = callQuestion(body.call, body.maxSeconds, context);
+        const enrolled = await calls.enroll({
+          ...question,
+          call: { ...question.call, callerNumber: body.phone },
+          userId: body.userId,
+          consentReference: body.consentReference,
+          actor: context.actor,
+        });
+        if (enrolled.kind === 'enrolled') return answer(reply(enrolled.result, context));
+        throw new VoiceAuthError('InternalError', 'The call knows nobody although somebody was named');
+      }
       const result = await enrollment.enroll({
         userId: body.userId,
         phone: body.phone,

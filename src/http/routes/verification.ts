@@ -1,5 +1,7 @@
 /** Verification over HTTP: from what was asked to what the use case understands, and back. */
 import type { z } from 'zod';
+import type { CallsUseCase } from '../../domain/calls/calls.js';
+import { VoiceAuthError } from '../../domain/errors.js';
 import type { Reason } from '../../domain/verification/decision.js';
 import type {
   VerificationResult,
@@ -10,6 +12,7 @@ import { answer, type OperationContext, type Route, route } from '../operation.j
 import type { Operations } from '../operations.js';
 import { roundScore, toSeconds } from '../schemas/numbers.js';
 import type { verifyReply } from '../schemas/verification.js';
+import { callQuestion } from './call-question.js';
 
 const MESSAGES: Readonly<Record<Reason, string>> = {
   match: 'The voice matches the enrolled speaker.',
@@ -27,9 +30,18 @@ const MESSAGES: Readonly<Record<Reason, string>> = {
 };
 
 /** Routes of verification. */
-export function verificationRoutes(operations: Operations, verification: VerificationUseCase): Route[] {
+export function verificationRoutes(
+  operations: Operations,
+  { verification, calls }: { readonly verification: VerificationUseCase; readonly calls: CallsUseCase },
+): Route[] {
   return [
     route(operations.verify, async ({ body, context }) => {
+      if (body.call) {
+        const { userId, threshold, call, maxSeconds } = body;
+        const found = await calls.verify({ userId, threshold, ...callQuestion(call, maxSeconds, context) });
+        if (found.kind === 'decided') return answer(reply(found.result, context));
+        throw new VoiceAuthError('InternalError', 'The call knows nobody although somebody was named');
+      }
       const source: VerificationSource =
         body.listenUrl === undefined
           ? { kind: 'audio_url', audioUrl: body.audioUrl ?? '', channel: body.channel }
@@ -68,6 +80,7 @@ function reply(result: VerificationResult, context: OperationContext): z.input<t
     reason: result.reason,
     threshold: result.threshold,
     net_speech_seconds: toSeconds(result.netSpeechMs),
+    audio_seconds: result.audioMs === undefined ? null : toSeconds(result.audioMs),
     attempt_id: result.attemptId,
     correlation_id: context.correlationId,
     additional_factor_required: true,

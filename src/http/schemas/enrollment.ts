@@ -10,6 +10,7 @@ export function enrollUserBody(limits: fields.ApiLimits) {
       phone: fields.phone,
       audioUrl: fields.audioUrl.optional(),
       listenUrl: fields.listenUrl.optional(),
+      call: fields.runningCall.optional(),
       channel: fields.channel.optional(),
       consentReference: fields.consentReference.optional(),
       maxSeconds: fields.maxSeconds(limits).optional(),

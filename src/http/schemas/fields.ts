@@ -1,6 +1,11 @@
 /** Building blocks of request and reply schemas, and how their issues are worded: never with a word of the input. */
 import { z } from 'zod';
+import { CALL_PLATFORMS } from '../../domain/calls/calls.js';
 import { ERROR_CODES, type FieldIssue } from '../../domain/errors.js';
+import { isWellFormedId } from '../../observability/correlation.js';
+
+/** How long a question about a running call waits for speech unless it says otherwise. */
+export const CALL_WAIT_SECONDS = 20;
 
 /** Limits that come from configuration. */
 export interface ApiLimits {
@@ -57,6 +62,20 @@ export const channelField = z
 
 export const correlationId = z.string().meta({ description: 'Same as the header X-Correlation-ID' });
 
+export const callId = z
+  .string(wording('must be a string'))
+  .refine(isWellFormedId, {
+    error: 'must be 8 to 128 letters, digits or . _ : -, and not look like a phone number',
+  })
+  .meta({ description: "The call's id, as the platform or the expected stream names it" });
+
+export const callPlatform = z
+  .enum(CALL_PLATFORMS, { error: `must be one of ${CALL_PLATFORMS.join(', ')}` })
+  .meta({ description: 'Where the audio of the call comes from' });
+
+/** A running call that is listened to already. */
+export const runningCall = z.strictObject({ platform: callPlatform, id: callId }).meta({ id: 'RunningCall' });
+
 /** Seconds to listen to a call. */
 export function maxSeconds(limits: ApiLimits) {
   const message = `must be 1 to ${limits.maxListenSeconds} seconds`;
@@ -64,29 +83,32 @@ export function maxSeconds(limits: ApiLimits) {
     .number({ error: message })
     .min(1, { error: message })
     .max(limits.maxListenSeconds, { error: message })
-    .meta({ description: 'Listen this long at most; only with listenUrl' });
+    .meta({ description: 'Listen this long at most; with listenUrl or call' });
 }
 
-/** In the API document: exactly one of the two URLs. */
-export const ONE_SOURCE = [{ required: ['audioUrl'] }, { required: ['listenUrl'] }];
+/** In the API document: exactly one source of audio. */
+export const ONE_SOURCE = [{ required: ['audioUrl'] }, { required: ['listenUrl'] }, { required: ['call'] }];
 
-/** Exactly one URL, and only the options that go with it. */
+/** Exactly one source, and only the options that go with it. */
 export function checkSource(
   body: {
     readonly audioUrl?: string | undefined;
     readonly listenUrl?: string | undefined;
+    readonly call?: z.output<typeof runningCall> | undefined;
     readonly channel?: 0 | 1 | undefined;
     readonly maxSeconds?: number | undefined;
   },
   context: z.core.$RefinementCtx,
 ): void {
   const issue = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
-  if ((body.audioUrl === undefined) === (body.listenUrl === undefined)) {
-    issue('audioUrl', 'exactly one of audioUrl and listenUrl is required');
+  if ([body.audioUrl, body.listenUrl, body.call].filter((source) => source !== undefined).length !== 1) {
+    issue('audioUrl', 'exactly one of audioUrl, listenUrl and call is required');
     return;
   }
-  if (body.listenUrl !== undefined && body.channel !== undefined) issue('channel', 'goes with audioUrl only');
-  if (body.audioUrl !== undefined && body.maxSeconds !== undefined) issue('maxSeconds', 'goes with listenUrl only');
+  if (body.audioUrl === undefined && body.channel !== undefined) issue('channel', 'goes with audioUrl only');
+  if (body.audioUrl !== undefined && body.maxSeconds !== undefined) {
+    issue('maxSeconds', 'goes with listenUrl or call only');
+  }
 }
 
 /** What every error answer looks like. */

@@ -73,7 +73,7 @@ describe('the API document', () => {
     for (const name of ['EnrollUser', 'VerifyPassword']) {
       const schema = document.components.schemas[name];
       expect(schema.additionalProperties).toBe(false);
-      expect(schema.oneOf).toEqual([{ required: ['audioUrl'] }, { required: ['listenUrl'] }]);
+      expect(schema.oneOf).toEqual([{ required: ['audioUrl'] }, { required: ['listenUrl'] }, { required: ['call'] }]);
       expect(schema.required).toContain('userId');
       expect(JSON.stringify(schema.properties.channel)).toMatch(/\[0\].*\[1\]/);
     }

@@ -52,14 +52,18 @@ describe('requests', () => {
   const base = { userId: USER, phone: '+14155550123' };
 
   it.each([
-    ['neither URL', {}, { audioUrl: 'exactly one of audioUrl and listenUrl is required' }],
+    ['neither URL', {}, { audioUrl: 'exactly one of audioUrl, listenUrl and call is required' }],
     [
       'both URLs',
       { audioUrl: AUDIO, listenUrl: LISTEN },
-      { audioUrl: 'exactly one of audioUrl and listenUrl is required' },
+      { audioUrl: 'exactly one of audioUrl, listenUrl and call is required' },
     ],
     ['a channel of a live call', { listenUrl: LISTEN, channel: 0 }, { channel: 'goes with audioUrl only' }],
-    ['a time limit of a recording', { audioUrl: AUDIO, maxSeconds: 5 }, { maxSeconds: 'goes with listenUrl only' }],
+    [
+      'a time limit of a recording',
+      { audioUrl: AUDIO, maxSeconds: 5 },
+      { maxSeconds: 'goes with listenUrl or call only' },
+    ],
     ['too long listening', { listenUrl: LISTEN, maxSeconds: 66 }, { maxSeconds: 'must be 1 to 65 seconds' }],
     [
       'endless listening',
