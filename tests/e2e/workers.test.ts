@@ -1,12 +1,13 @@
 /** Several server processes behave as one, and whichever of them dies, nothing was answered "success" without its row. */
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
 import type { CommandError } from '../../src/cli/command-error.js';
+import { createEncryptionKeyEntry } from '../../src/storage/template-cipher.js';
 import { type ListenSimulator, startListenSimulator } from '../../src/telephony/simulator/listen-server.js';
 import { type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { childProcesses, living } from '../support/process-tree.js';
@@ -19,8 +20,12 @@ let dataDir: string;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'voice-auth-workers-'));
-  const script = { caller: voiceSamples('alice-call-1'), sampleRateHz: VOICE_RATE_HZ, variant: { speed: 8 } };
-  simulator = await startListenSimulator({ call: () => script });
+  const caller = voiceSamples('alice-call-1');
+  const script = (speed: number) => ({ caller, sampleRateHz: VOICE_RATE_HZ, variant: { speed } });
+  simulator = await startListenSimulator({ call: (callId) => script(callId.startsWith('slow') ? 1 : 8) });
+  const service = await startLocalService({}, { dataDir });
+  await service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: userId });
+  await service.close();
 });
 
 afterAll(async () => {
@@ -41,9 +46,10 @@ async function fetchText(service: LocalService, path: string): Promise<string> {
 function verifyMany(
   service: LocalService,
   onAnswer: (result: Json) => void = () => undefined,
+  name = 'call',
 ): Promise<PromiseSettledResult<Json>[]> {
   const verify = async (call: number) => {
-    const body = { userId, listenUrl: simulator.url(`call-${call}`) };
+    const body = { userId, listenUrl: simulator.url(`${name}-${call}`) };
     const result = await service.client.post('/api/v1/verify-password', body);
     onAnswer(result);
     return result;
@@ -88,8 +94,11 @@ function counts(page: string): Map<string, number> {
 describe('two server processes', () => {
   it('serve as one, and count as one', async () => {
     const service = await start();
-    expect((await workersOf(service)).length).toBe(2);
-    await service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: userId });
+    const workers = await workersOf(service);
+    expect(workers).toHaveLength(2);
+    // A terminal sends these to every process of its group; only the first process may act on them.
+    for (const pid of workers) for (const signal of ['SIGINT', 'SIGTERM']) process.kill(pid, signal);
+    await service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: randomUUID() });
     const results = answers(await verifyMany(service));
     expect(results.map(({ decision }) => decision)).toEqual(Array.from({ length: CALLS }, () => 'accept'));
     expect(await unrecorded(service, results)).toEqual([]);
@@ -116,10 +125,10 @@ describe('two server processes', () => {
   it('lose only the calls of the one that is killed, and get another', async () => {
     const service = await start();
     const workers = await workersOf(service);
-    let before = new Map<string, number>();
-    const calls = verifyMany(service);
+    // At the speed of speech, so that none is over when all have begun.
+    const calls = verifyMany(service, () => undefined, 'slow');
     await listening(service, CALLS);
-    before = counts(await fetchText(service, '/metrics'));
+    const before = counts(await fetchText(service, '/metrics'));
     process.kill(workers[0]!, 'SIGKILL');
     const outcomes = await calls;
     const answered = answers(outcomes);
@@ -202,6 +211,22 @@ describe('two server processes', () => {
     expect(await unrecorded(next, answered)).toEqual([]);
     await next.close();
   }, 90_000);
+
+  it('use a Supabase project without opening a database of their own', async () => {
+    const folder = join(dataDir, 'supabase');
+    const environment = {
+      WORKERS: '2',
+      SUPABASE_URL: 'http://127.0.0.1:9',
+      SUPABASE_SERVICE_ROLE_KEY: 'a-key-that-nobody-will-ask-for',
+      EMBEDDING_ENCRYPTION_KEYS: createEncryptionKeyEntry(),
+    };
+    const service = await startLocalService(environment, { dataDir: folder });
+    const health = JSON.parse(await fetchText(service, '/api/v1/health')) as { components: Json[] };
+    expect(health.components).toContainEqual({ name: 'database', ok: false, detail: { backend: 'supabase' } });
+    expect(await service.server.stop('SIGTERM')).toBe(0);
+    expect(await readdir(folder)).toEqual(['development-api-key']);
+    await service.close();
+  });
 
   it('say why they cannot start, and leave nothing behind', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
