@@ -8,6 +8,8 @@ export interface HealthParts {
   /** The components of the model's room. */
   readonly embedder: () => readonly ComponentHealth[];
   readonly activeWork: () => number;
+  /** Undefined when this is the only server process. */
+  readonly workers: (() => { readonly configured: number; readonly ready: number }) | undefined;
   readonly isDraining: () => boolean;
 }
 
@@ -21,6 +23,8 @@ export function createHealthReporter(parts: HealthParts): HealthReporter {
       return [
         { name: 'database', ok: await answersInTime(parts.store), detail: { backend: parts.backend } },
         ...parts.embedder(),
+        // Whoever asks was answered by one that serves, so it is no reason to send callers elsewhere when others are missing.
+        ...(parts.workers ? [{ name: 'workers' as const, ok: true, detail: parts.workers() }] : []),
         { name: 'lifecycle', ok: !draining, detail: { draining, active: parts.activeWork() } },
       ];
     },

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import type { WorkerLink } from './cluster/worker-link.js';
 import { DEVELOPMENT_KEY_FILE } from './config/client-environment.js';
 import type { Config } from './config/config.js';
 import { ConfigurationError } from './config/environment.js';
@@ -45,9 +46,12 @@ const IDLE_SWEEP_MS = 100;
 /** A decoded recording of five minutes may take 100 MB. */
 const MAX_DECODED_RECORDINGS = 8;
 
-/** Starts everything and listens. Rejects with a clear error (and nothing left open) when a part cannot start. */
-export async function startServer(config: Config): Promise<RunningServer> {
-  const logger = createLogger(config.logLevel);
+/**
+ * Starts everything and listens. Rejects with a clear error (and nothing left open) when a part cannot start. With a link,
+ * this is one of several server processes, which share the port and the embedded database.
+ */
+export async function startServer(config: Config, link?: WorkerLink): Promise<RunningServer> {
+  const logger = link ? createLogger(config.logLevel).child({ worker: link.id }) : createLogger(config.logLevel);
   const closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
   const closeParts = async () => {
     for (const { name, close } of closers.splice(0).reverse()) {
@@ -60,10 +64,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       closers.push({ name: 'tracing', close: () => stopTracing(PART_CLOSE_MS) });
     }
     warnOfDevelopmentSwitches(config, logger);
-    const metrics = new Metrics();
+    const metrics = link?.metrics ?? new Metrics();
     // The two slow parts start side by side; what opened is closed again when the other fails.
     const [storageOpening, modelOpening] = await Promise.allSettled([
-      openStorage(config.storage, { metrics, logger }),
+      openStorage(config.storage, { metrics, logger, database: link?.transactionRunner }),
       openEmbedder(config.embedder, { metrics, logger }),
     ]);
     if (storageOpening.status === 'fulfilled') {
@@ -73,7 +77,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       closers.push({ name: 'inference', close: () => modelOpening.value.drain(PART_CLOSE_MS) });
     }
     const [storage, model] = [opened(storageOpening), opened(modelOpening)];
-    const access = await apiKeys(config);
+    const { ring, developmentKey } = await readApiKeys(config);
     const decoder = new WorkerRecordingDecoder(config.recordings);
     closers.push({ name: 'decoder', close: () => decoder.close() });
     const fetcher = new GuardedFetcher(config.outbound);
@@ -104,8 +108,9 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const verification = new Verification({ ...parts, config: config.verification });
     const app = createApp({
       config: config.http,
-      keys: access.ring,
+      keys: ring,
       metrics,
+      metricsPage: link ? () => link.metricsPage() : undefined,
       logger,
       rateLimits: storage.store,
       enrollment: new Enrollment({ ...parts, config: config.enrollment }),
@@ -116,6 +121,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
         backend: storage.backend,
         embedder: () => model.health(),
         activeWork: () => work.active,
+        workers: link ? () => link.workers() : undefined,
         isDraining: () => draining,
       }),
       isDraining: () => draining,
@@ -127,7 +133,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
     server.listen(config.http.port, config.http.host);
     await once(server, 'listening');
     const url = listeningUrl(server, config.http.host);
-    logger.info({ event: 'listening', port: (server.address() as AddressInfo).port }, 'listening');
+    // Of several processes the first one says it, when all are ready.
+    if (!link) logger.info({ event: 'listening', port: (server.address() as AddressInfo).port }, 'listening');
     let closing: Promise<void> | undefined;
     const close = async () => {
       draining = true;
@@ -145,7 +152,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     };
     return {
       url,
-      developmentKey: access.developmentKey,
+      developmentKey,
       close: () => {
         closing ??= close();
         return closing;
@@ -167,7 +174,10 @@ export function createScorer(model: ModelPackage): SpeakerScorer {
   return new SpeakerScorer(model.cohort, model.manifest.embeddingSize, { calibration: parsed.data });
 }
 
-async function apiKeys(config: Config): Promise<{ ring: ApiKeyRing; developmentKey: string | undefined }> {
+/** The configured API keys, else the development key in the data folder, made on first use. */
+export async function readApiKeys(
+  config: Config,
+): Promise<{ readonly ring: ApiKeyRing; readonly developmentKey: string | undefined }> {
   const configured = config.http.apiKeys;
   if (configured) return { ring: keyRing(configured), developmentKey: undefined };
   // Kept in the data folder, so that the command line finds it and restarts do not change it.

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /** Entry of the command line: registers the verbs and turns errors into one line and an exit code. */
 import { Command } from 'commander';
-import { ConfigurationError } from '../config/environment.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import { SERVICE_VERSION } from '../version.js';
 import { CommandError } from './command-error.js';
 import { registerConfig } from './config.js';
 import { registerDemo } from './demo.js';
+import { describeError } from './describe-error.js';
 import { registerEnroll } from './enroll.js';
 import { registerHistory } from './history.js';
 import { registerKeys } from './keys.js';
@@ -38,25 +38,17 @@ for (const register of [
 
 program.parseAsync().catch((error: unknown) => {
   if (process.argv.includes('--json')) {
-    const body = (error instanceof CommandError && error.body) || { error: errorName(error), message: describe(error) };
+    const body = (error instanceof CommandError && error.body) || {
+      error: errorName(error),
+      message: describeError(error),
+    };
     process.stdout.write(`${JSON.stringify(body)}\n`);
   }
-  process.stderr.write(`${describe(error)}\n`);
+  process.stderr.write(`${describeError(error)}\n`);
   process.exitCode = 1;
 });
 
 function errorName(error: unknown): string {
   if (error instanceof VoiceAuthError) return error.code;
   return error instanceof Error ? error.name : 'Error';
-}
-
-/** Known failures in one line; anything else with its stack, for a bug report. */
-function describe(error: unknown): string {
-  if (error instanceof CommandError || error instanceof ConfigurationError) return error.message;
-  if (error instanceof VoiceAuthError) return `${error.code}: ${error.message}`;
-  if (!(error instanceof Error)) return String(error);
-  if ('code' in error && error.code === 'EADDRINUSE')
-    return 'The port is in use: set PORT to another one (0 = any free port)';
-  const expected = ['ModelPackageError', 'DataFolderError', 'DirectoryLockError', 'StorageError'].includes(error.name);
-  return expected ? error.message : (error.stack ?? error.message);
 }

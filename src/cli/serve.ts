@@ -1,9 +1,12 @@
 /** `voice-auth serve`: runs the server until SIGINT or SIGTERM. */
 import type { Command } from 'commander';
+import { isWorker, runWorker } from '../cluster/worker.js';
+import { startCluster } from '../cluster-server.js';
 import { clientEnvironment } from '../config/client-environment.js';
 import { loadConfig } from '../config/config.js';
 import { createLogger, type Logger } from '../observability/logger.js';
 import { type RunningServer, startServer } from '../server.js';
+import { describeError } from './describe-error.js';
 import { printResult } from './output.js';
 
 /** A made-up user for the commands that the banner suggests. */
@@ -16,8 +19,14 @@ export function registerServe(program: Command): void {
     .option('--json', 'print where it listens as one line of JSON instead of the banner')
     .action(async (options: { json?: boolean }) => {
       const config = loadConfig();
-      dieByTheLogger(createLogger(config.logLevel));
-      const server = await startServer(config);
+      const logger = createLogger(config.logLevel);
+      dieByTheLogger(logger);
+      if (config.workers > 1 && isWorker()) {
+        const databaseTimeoutMs = config.storage.timeoutMs;
+        await runWorker((link) => startServer(config, link), { databaseTimeoutMs, logger, describe: describeError });
+        return;
+      }
+      const server = config.workers > 1 ? await startCluster(config) : await startServer(config);
       if (options.json) printResult(true, { url: server.url, api_key: server.developmentKey ?? null }, '');
       else process.stderr.write(banner(server));
       const stop = () => {

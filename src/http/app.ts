@@ -34,6 +34,8 @@ export interface AppDeps {
   readonly config: HttpConfig;
   readonly keys: ApiKeyRing;
   readonly metrics: Metrics;
+  /** The metrics of all server processes; undefined = there is only this one. */
+  readonly metricsPage?: (() => Promise<string>) | undefined;
   readonly logger: Logger;
   readonly rateLimits: RateLimitStore;
   readonly enrollment: EnrollmentUseCase;
@@ -83,6 +85,7 @@ export function createApp(deps: AppDeps): Express {
     ...serviceRoutes(operations, {
       health: deps.health,
       metrics,
+      metricsPage: deps.metricsPage,
       isDraining,
       document,
       documentationPage: swaggerUi.generateHTML(document, { customSiteTitle: 'voice-auth API' }),

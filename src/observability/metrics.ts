@@ -4,7 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-const PREFIX = 'voice_auth_';
+export const METRICS_PREFIX = 'voice_auth_';
 
 export class Metrics {
   readonly registry = new Registry();
@@ -114,18 +114,18 @@ export class Metrics {
   readonly rateLimited = this.counter('rate_limited_total', 'Requests refused by a rate limit.', ['limit']);
 
   constructor() {
-    collectDefaultMetrics({ register: this.registry, prefix: PREFIX, eventLoopMonitoringPrecision: 10 });
+    collectDefaultMetrics({ register: this.registry, prefix: METRICS_PREFIX, eventLoopMonitoringPrecision: 10 });
   }
 
   private counter(name: string, help: string, labelNames: string[] = []): Counter {
-    return new Counter({ name: PREFIX + name, help, labelNames, registers: [this.registry] });
+    return new Counter({ name: METRICS_PREFIX + name, help, labelNames, registers: [this.registry] });
   }
 
   private gauge(name: string, help: string): Gauge {
-    return new Gauge({ name: PREFIX + name, help, registers: [this.registry] });
+    return new Gauge({ name: METRICS_PREFIX + name, help, registers: [this.registry] });
   }
 
   private histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {
-    return new Histogram({ name: PREFIX + name, help, buckets, labelNames, registers: [this.registry] });
+    return new Histogram({ name: METRICS_PREFIX + name, help, buckets, labelNames, registers: [this.registry] });
   }
 }

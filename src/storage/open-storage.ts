@@ -1,6 +1,6 @@
 /**
- * Opens the storage that the configuration asks for: a Supabase project, or the embedded database in the data folder.
- * Both are used through the same client and the same database functions.
+ * Opens the storage that the configuration asks for: a Supabase project, or the embedded database in the data folder,
+ * owned by this process or by another. All are used through the same client and the same database functions.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { prepareDataFolder, readOrCreateSecret, readSecret } from './data-folder
 import { DatabaseClient, DatabaseFailure } from './database-client.js';
 import { lockDirectory } from './directory-lock.js';
 import { EmbeddedDatabase } from './embedded/embedded-database.js';
-import { createPostgrestShim } from './postgrest-shim.js';
+import { createPostgrestShim, type TransactionRunner } from './postgrest-shim.js';
 import { StorageError } from './storage-error.js';
 import { type StoreMaintenance, SupabaseAuthStore } from './supabase-auth-store.js';
 import { SupabaseCallStore } from './supabase-call-store.js';
@@ -28,13 +28,26 @@ export interface Storage {
   close(): Promise<void>;
 }
 
-export interface OpenStorageOptions {
-  readonly metrics: Pick<Metrics, 'databaseSeconds'>;
+/** The embedded database and the folder it is in: one process has them. */
+export interface EmbeddedOwner {
+  readonly database: TransactionRunner;
+  readonly cipher: TemplateCipher;
+  /** Lets running calls finish, closes the database and gives the data folder back. */
+  close(): Promise<void>;
+}
+
+export interface OpenEmbeddedOptions {
   readonly logger: Logger;
   /** Compiled `embedded/database-worker.js`, when not beside this module. */
   readonly workerModule?: URL;
   readonly snapshotFile?: string;
   readonly migrationsDir?: string;
+}
+
+export interface OpenStorageOptions extends OpenEmbeddedOptions {
+  readonly metrics: Pick<Metrics, 'databaseSeconds'>;
+  /** The embedded database of another process, which has the data folder; undefined = open it here. */
+  readonly database?: TransactionRunner | undefined;
 }
 
 /** What `va_ping` answers once the migrations this version needs have been applied. */
@@ -50,7 +63,39 @@ const EMBEDDED_URL = 'http://embedded.invalid';
  * is no reason not to start: readiness reports it.
  */
 export function openStorage(config: StorageConfig, options: OpenStorageOptions): Promise<Storage> {
-  return config.supabase ? openSupabase(config, config.supabase, options) : openEmbedded(config, options);
+  if (config.supabase) return openSupabase(config, config.supabase, options);
+  return options.database ? joinEmbedded(config, options.database, options) : openEmbedded(config, options);
+}
+
+/**
+ * Takes the data folder and opens the embedded database in it, key file included. Throws like `openStorage`.
+ */
+export async function openEmbeddedOwner(config: StorageConfig, options: OpenEmbeddedOptions): Promise<EmbeddedOwner> {
+  await prepareDataFolder(config.dataDir);
+  const lock = await lockDirectory(config.dataDir);
+  try {
+    const cipher = await cipherOf(config);
+    const { logger, workerModule, snapshotFile, migrationsDir } = options;
+    const database = await EmbeddedDatabase.open({
+      databaseDir: databaseDirOf(config),
+      callTimeoutMs: config.timeoutMs,
+      logger,
+      ...(workerModule ? { workerModule } : {}),
+      ...(snapshotFile ? { snapshotFile } : {}),
+      ...(migrationsDir ? { migrationsDir } : {}),
+    });
+    const close = async () => {
+      try {
+        await database.close();
+      } finally {
+        await lock.release();
+      }
+    };
+    return { database, cipher, close };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }
 
 async function openSupabase(
@@ -77,54 +122,60 @@ async function openSupabase(
 }
 
 async function openEmbedded(config: StorageConfig, options: OpenStorageOptions): Promise<Storage> {
-  await prepareDataFolder(config.dataDir);
-  const lock = await lockDirectory(config.dataDir);
+  const owner = await openEmbeddedOwner(config, options);
   try {
-    const databaseDir = join(config.dataDir, DATABASE_FOLDER);
-    const cipher = new TemplateCipher(config.encryptionKeys ?? (await keysFromFolder(config.dataDir, databaseDir)));
-    const { workerModule, snapshotFile, migrationsDir } = options;
-    const database = await EmbeddedDatabase.open({
-      databaseDir,
-      callTimeoutMs: config.timeoutMs,
-      logger: options.logger,
-      ...(workerModule ? { workerModule } : {}),
-      ...(snapshotFile ? { snapshotFile } : {}),
-      ...(migrationsDir ? { migrationsDir } : {}),
-    });
-    const client = new DatabaseClient({
-      url: EMBEDDED_URL,
-      key: 'embedded',
-      timeoutMs: config.timeoutMs,
-      metrics: options.metrics,
-      fetch: createPostgrestShim(database),
-    });
-    const store = new SupabaseAuthStore(client, cipher);
-    const close = async () => {
-      try {
-        await database.close();
-      } finally {
-        await lock.release();
-      }
-    };
-    // The first call compiles and plans more than any later one: better now than during somebody's request. Whether the
-    // database answers in time is for readiness to say.
-    await store.ping().catch((error: unknown) => options.logger.warn({ err: error }, 'the embedded database is slow'));
-    return { store, calls: new SupabaseCallStore(client), backend: 'embedded', close };
+    return { ...(await embeddedStores(config, { ...options, ...owner })), backend: 'embedded', close: owner.close };
   } catch (error) {
-    await lock.release();
+    await owner.close();
     throw error;
   }
 }
 
+async function joinEmbedded(
+  config: StorageConfig,
+  database: TransactionRunner,
+  options: OpenStorageOptions,
+): Promise<Storage> {
+  const stores = await embeddedStores(config, { ...options, database, cipher: await cipherOf(config) });
+  return { ...stores, backend: 'embedded', close: () => Promise.resolve() };
+}
+
+async function embeddedStores(
+  config: StorageConfig,
+  parts: Pick<EmbeddedOwner, 'database' | 'cipher'> & Pick<OpenStorageOptions, 'metrics' | 'logger'>,
+): Promise<Pick<Storage, 'store' | 'calls'>> {
+  const client = new DatabaseClient({
+    url: EMBEDDED_URL,
+    key: 'embedded',
+    timeoutMs: config.timeoutMs,
+    metrics: parts.metrics,
+    fetch: createPostgrestShim(parts.database),
+  });
+  const store = new SupabaseAuthStore(client, parts.cipher);
+  // The first call compiles and plans more than any later one: better now than during somebody's request. Whether the
+  // database answers in time is for readiness to say.
+  await store.ping().catch((error: unknown) => parts.logger.warn({ err: error }, 'the embedded database is slow'));
+  return { store, calls: new SupabaseCallStore(client) };
+}
+
+/** Over the configured key ring, else the one in the data folder. */
+async function cipherOf(config: StorageConfig): Promise<TemplateCipher> {
+  return new TemplateCipher(config.encryptionKeys ?? (await keysFromFolder(config)));
+}
+
 /** The key ring in the data folder; a new one is only made for a new database, because it could not read an old one's. */
-async function keysFromFolder(dataDir: string, databaseDir: string): Promise<readonly string[]> {
-  const path = join(dataDir, KEY_FILE);
-  if (existsSync(databaseDir) && (await readSecret(path)) === undefined) {
+async function keysFromFolder(config: StorageConfig): Promise<readonly string[]> {
+  const path = join(config.dataDir, KEY_FILE);
+  if (existsSync(databaseDirOf(config)) && (await readSecret(path)) === undefined) {
     throw new StorageError(
-      `The database in ${dataDir} has no key file: restore ${path}, or set EMBEDDING_ENCRYPTION_KEYS to the keys it was used with`,
+      `The database in ${config.dataDir} has no key file: restore ${path}, or set EMBEDDING_ENCRYPTION_KEYS to the keys it was used with`,
     );
   }
   return (await readOrCreateSecret(path, createEncryptionKeyEntry)).split(/[\s,]+/);
+}
+
+function databaseDirOf(config: StorageConfig): string {
+  return join(config.dataDir, DATABASE_FOLDER);
 }
 
 function checkSchema(version: number): void {

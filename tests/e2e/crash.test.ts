@@ -1,12 +1,13 @@
 /** Whatever dies, nothing was answered "success" without its row, and the database opens again. */
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
 import { type ListenSimulator, startListenSimulator } from '../../src/telephony/simulator/listen-server.js';
 import { type LocalService, startLocalService } from '../support/local-service.js';
+import { childProcesses } from '../support/process-tree.js';
 import { VOICE_RATE_HZ, voicePath, voiceSamples } from '../support/voices.js';
 
 const ROUNDS = 10;
@@ -81,12 +82,12 @@ describe('crashes', () => {
     const service = await startLocalService({}, { dataDir });
     const outcomes: Json[] = [];
     const calls = verifyMany(service, (result) => outcomes.push(result));
-    const children = await inferenceChildren(service.server.pid);
+    const children = await childProcesses(service.server.pid, 'inference-child');
     expect(children.length).toBeGreaterThan(0);
     for (const pid of children) process.kill(pid, 'SIGKILL');
     await calls;
     expect(outcomes.filter(({ success }) => success === true).length).toBe(CALLS);
-    const after = await inferenceChildren(service.server.pid);
+    const after = await childProcesses(service.server.pid, 'inference-child');
     expect(after.filter((pid) => children.includes(pid))).toEqual([]);
     expect((await fetch(`${service.server.url}/readyz`)).status).toBe(200);
     await service.close();
@@ -137,19 +138,4 @@ async function listening(service: LocalService, calls: number): Promise<void> {
     const page = await (await fetch(`${service.server.url}/metrics`)).text();
     if (Number(/^voice_auth_listen_connections_total\{outcome="open"\} (\d+)/m.exec(page)?.[1] ?? 0) >= calls) return;
   }
-}
-
-/** Process ids of the children of `parent` that run the inference module. */
-async function inferenceChildren(parent: number): Promise<number[]> {
-  const found: number[] = [];
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const [stat, commandLine] = await Promise.all([
-      readFile(`/proc/${name}/stat`, 'utf8').catch(() => ''),
-      readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => ''),
-    ]);
-    const parentPid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    if (parentPid === parent && commandLine.includes('inference-child')) found.push(Number(name));
-  }
-  return found;
 }

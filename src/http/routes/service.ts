@@ -11,6 +11,8 @@ const HEALTH_CACHE_MS = 1000;
 export interface ServiceRouteDeps {
   readonly health: HealthReporter;
   readonly metrics: Metrics;
+  /** The page of all server processes; undefined = of this one. */
+  readonly metricsPage?: (() => Promise<string>) | undefined;
   readonly isDraining: () => boolean;
   readonly document: { readonly openapi: string };
   readonly documentationPage: string;
@@ -48,7 +50,7 @@ export function serviceRoutes(
     }),
     route(operations.metrics, async () => ({
       status: 200,
-      body: await deps.metrics.registry.metrics(),
+      body: await (deps.metricsPage?.() ?? deps.metrics.registry.metrics()),
       contentType: deps.metrics.registry.contentType,
     })),
     route(operations.openApi, async () => answer(deps.document)),

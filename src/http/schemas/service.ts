@@ -1,7 +1,7 @@
 /** Replies about the service itself. */
 import { z } from 'zod';
 
-const name = z.enum(['database', 'model', 'inference', 'lifecycle']);
+const name = z.enum(['database', 'model', 'inference', 'workers', 'lifecycle']);
 
 export const indexReply = z
   .strictObject({ name: z.string(), version: z.string(), links: z.record(z.string(), z.string()) })

@@ -58,13 +58,9 @@ export const verifyReply = z
     reason: z.enum(REASONS),
     threshold: z.number(),
     net_speech_seconds: z.number().min(0),
-    audio_seconds: z
-      .number()
-      .min(0)
-      .nullable()
-      .meta({
-        description: 'How far into the call there was enough speech for this decision; null when there was none',
-      }),
+    audio_seconds: z.number().min(0).nullable().meta({
+      description: 'How far into the call there was enough speech for this decision; null when there was none',
+    }),
     attempt_id: z.string(),
     correlation_id: fields.correlationId,
     additional_factor_required: z.literal(true).meta({

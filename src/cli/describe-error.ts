@@ -1,0 +1,16 @@
+/** Errors in words, for people at a terminal. */
+import { ConfigurationError } from '../config/environment.js';
+import { VoiceAuthError } from '../domain/errors.js';
+import { CommandError } from './command-error.js';
+
+const EXPECTED = ['ModelPackageError', 'DataFolderError', 'DirectoryLockError', 'StorageError', 'WorkerStartError'];
+
+/** Known failures in one line; anything else with its stack, for a bug report. */
+export function describeError(error: unknown): string {
+  if (error instanceof CommandError || error instanceof ConfigurationError) return error.message;
+  if (error instanceof VoiceAuthError) return `${error.code}: ${error.message}`;
+  if (!(error instanceof Error)) return String(error);
+  if ('code' in error && error.code === 'EADDRINUSE')
+    return 'The port is in use: set PORT to another one (0 = any free port)';
+  return EXPECTED.includes(error.name) ? error.message : (error.stack ?? error.message);
+}
