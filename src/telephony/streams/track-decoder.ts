@@ -41,12 +41,14 @@ export class TrackDecoder {
   decode(bytes: Uint8Array, format: AudioFormat): void {
     const run = this.#runOf(format);
     if (!run.deframer) {
-      for (let at = 0; at < bytes.length; at += MAX_PIECE_BYTES) {
-        this.#companded(bytes.subarray(at, at + MAX_PIECE_BYTES), run);
+      let rest = bytes;
+      for (; rest.length > MAX_PIECE_BYTES; rest = rest.subarray(MAX_PIECE_BYTES)) {
+        this.#companded(rest.subarray(0, MAX_PIECE_BYTES), run);
       }
+      this.#companded(rest, run);
     } else if (format.encoding === 's16_unordered') {
       // A payload of RTP, so it holds whole samples; half a one would spoil the order of all that follow.
-      const whole = bytes.subarray(0, bytes.length & ~1);
+      const whole = bytes.length % 2 === 0 ? bytes : bytes.subarray(0, -1);
       if (this.#byteOrder.isBigEndian(whole)) swapBytes(whole);
       run.deframer.decode(whole, this.#onPiece);
     } else {
