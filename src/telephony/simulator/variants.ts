@@ -3,8 +3,9 @@
  * times are audio time: at `speed` 4 they pass four times as fast.
  */
 import { type FieldIssue, validationError } from '../../domain/errors.js';
+import type { Pacing } from './schedule.js';
 
-export interface WireVariant {
+export interface WireVariant extends Pacing {
   readonly sampleRateHz: 8_000 | 16_000 | 24_000 | 32_000;
   /** `mono_mixed` carries caller + agent, `mono_caller` the caller only, `stereo` both, interleaved. */
   readonly layout: 'mono_mixed' | 'mono_caller' | 'stereo';
@@ -20,11 +21,6 @@ export interface WireVariant {
   readonly text: 'none' | 'events' | 'garbage';
   /** Cuts the byte stream at odd places, so that frames split samples and sample pairs. */
   readonly oddBytes: boolean;
-  /** Audio sent in one burst on connecting. */
-  readonly backlogMs: number;
-  /** No audio for `stallMs` from here on; undefined = no stall. What was held back then comes at once. */
-  readonly stallAtMs: number | undefined;
-  readonly stallMs: number;
   /** How many connections of a call are refused before one is let in, and how. */
   readonly refuseFirst: number;
   readonly refuseWith: 404 | 409 | 425 | 503 | 'reset';
@@ -36,8 +32,6 @@ export interface WireVariant {
   readonly closeAtMs: number | undefined;
   /** What follows the last audio: a close frame, nothing on an open connection, or silence until the listener leaves. */
   readonly afterEnd: 'close' | 'stay_open' | 'silence';
-  /** 1 = real time; `Infinity` = as fast as the listener reads, stalls left out. */
-  readonly speed: number;
 }
 
 /** The documented behaviour: 16 kHz stereo in 20 ms frames, caller on channel 0, announced by a start frame. */

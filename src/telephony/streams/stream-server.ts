@@ -1,0 +1,176 @@
+/**
+ * The door for platforms that dial us with a call's audio. It takes WebSocket upgrades of an HTTP server, checks what can be
+ * checked before a WebSocket exists, and hands each connection to a session of its own.
+ */
+import type { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import type { StreamsConfig } from '../../config/config.js';
+import type { StreamPlatform, StreamsUseCase } from '../../domain/calls/calls.js';
+import type { Logger } from '../../observability/logger.js';
+import type { Metrics } from '../../observability/metrics.js';
+import { readStreamPath, STREAM_ENDPOINTS } from './platforms.js';
+import { StreamSession, type StreamSessionLimits } from './stream-session.js';
+import { judgeSignature, type SignatureVerdict, webSocketAddress } from './twilio-signature.js';
+import { type RefusalStatus, refuseUpgrade } from './upgrade-refusal.js';
+
+export interface StreamServerOptions {
+  readonly config: StreamsConfig;
+  readonly streams: Pick<StreamsUseCase, 'admit'>;
+  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped'>;
+  readonly logger: Logger;
+  /** Where the server listens, e.g. `http://127.0.0.1:8000`; asked when no public URL is configured. */
+  readonly baseUrl: () => string;
+  /** Default: `STREAM_LIMITS`. */
+  readonly limits?: Partial<StreamServerLimits>;
+}
+
+export interface StreamServerLimits extends StreamSessionLimits {
+  /** Connections that are not admitted yet. */
+  readonly maxAwaiting: number;
+  /** Longest message. */
+  readonly maxMessageBytes: number;
+}
+
+/** Room for platforms that are slow or wordy, and no more. */
+export const STREAM_LIMITS: StreamServerLimits = {
+  startTimeoutMs: 5_000,
+  admissionTimeoutMs: 10_000,
+  maxBytesBeforeStart: 64 * 1024,
+  maxAwaiting: 256,
+  // 6 s of 16 kHz L16 in base64, for a platform that sends its backlog in one piece.
+  maxMessageBytes: 256 * 1024,
+};
+
+export interface StreamServer {
+  /** Takes an upgrade over, or returns false: not for a stream. */
+  handleUpgrade(request: IncomingMessage, connection: Duplex, head: Buffer): boolean;
+  /** Streams that are connected at present, admitted or not. */
+  readonly connections: number;
+  /** Refuses new streams, ends those that are connected, and resolves when they are gone. */
+  close(): Promise<void>;
+}
+
+/** What ws understands beyond its published types. */
+interface SocketServerOptions extends ServerOptions {
+  readonly closeTimeout: number;
+}
+
+/** A peer that does not answer our close frame is cut off after this. */
+const CLOSE_TIMEOUT_MS = 1_000;
+/** Silence on the connection after which the operating system asks whether the peer is still there. */
+const KEEP_ALIVE_MS = 15_000;
+
+const SIGNATURE_STATUS: Readonly<Record<Exclude<SignatureVerdict, 'valid'>, RefusalStatus>> = {
+  missing: 401,
+  wrong: 403,
+  not_configured: 403,
+};
+
+/** Makes the server; it listens to nothing by itself. */
+export function createStreamServer(options: StreamServerOptions): StreamServer {
+  return new Door(options);
+}
+
+class Door implements StreamServer {
+  readonly #options: StreamServerOptions;
+  readonly #limits: StreamServerLimits;
+  readonly #sockets: WebSocketServer;
+  readonly #sessions = new Set<StreamSession>();
+  #awaiting = 0;
+  #closing = false;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(options: StreamServerOptions) {
+    this.#options = options;
+    this.#limits = { ...STREAM_LIMITS, ...options.limits };
+    const socketOptions: SocketServerOptions = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      // Each message has a turn of the event loop, so that one chatty peer does not starve the others.
+      allowSynchronousEvents: false,
+      maxPayload: this.#limits.maxMessageBytes,
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    };
+    this.#sockets = new WebSocketServer(socketOptions);
+  }
+
+  get connections(): number {
+    return this.#sessions.size;
+  }
+
+  handleUpgrade(request: IncomingMessage, connection: Duplex, head: Buffer): boolean {
+    const path = readStreamPath(request.url ?? '');
+    if (path.kind === 'elsewhere') return false;
+    if (path.kind === 'unknown') {
+      refuseUpgrade(connection, 404);
+      return true;
+    }
+    const refusal = this.#refusal(path.platform, request);
+    if (refusal) {
+      this.#options.metrics.streamConnections.inc({ platform: path.platform, outcome: refusal.outcome });
+      this.#options.logger.info({ platform: path.platform, outcome: refusal.outcome }, 'media stream refused');
+      refuseUpgrade(connection, refusal.status);
+      return true;
+    }
+    if (connection instanceof Socket) connection.setKeepAlive(true, KEEP_ALIVE_MS);
+    this.#sockets.handleUpgrade(request, connection, head, (socket) =>
+      this.#connect(socket, path.platform, path.token),
+    );
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const empty = new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+    });
+    for (const session of this.#sessions) session.shutDown();
+    if (this.#sessions.size > 0) await empty;
+  }
+
+  #refusal(platform: StreamPlatform, request: IncomingMessage): { status: RefusalStatus; outcome: string } | undefined {
+    const { method, headers } = request;
+    if (
+      method !== 'GET' ||
+      headers.upgrade?.toLowerCase() !== 'websocket' ||
+      headers['sec-websocket-version'] !== '13'
+    ) {
+      return { status: 426, outcome: 'no_websocket' };
+    }
+    const verdict = STREAM_ENDPOINTS[platform].signed ? this.#judge(request) : 'valid';
+    if (verdict !== 'valid') return { status: SIGNATURE_STATUS[verdict], outcome: `signature_${verdict}` };
+    if (this.#closing) return { status: 503, outcome: 'closing' };
+    if (this.#awaiting >= this.#limits.maxAwaiting) return { status: 503, outcome: 'crowded' };
+    return undefined;
+  }
+
+  #judge(request: IncomingMessage): SignatureVerdict {
+    const { config, baseUrl } = this.#options;
+    const url = webSocketAddress(config.publicUrl ?? baseUrl()) + (request.url ?? '');
+    return judgeSignature(request.headers['x-twilio-signature'], url, config);
+  }
+
+  #connect(socket: WebSocket, platform: StreamPlatform, pathToken: string | undefined): void {
+    const { streams, metrics, logger } = this.#options;
+    this.#awaiting++;
+    const session = new StreamSession({
+      socket,
+      platform,
+      adapter: STREAM_ENDPOINTS[platform].adapter(),
+      pathToken,
+      limits: this.#limits,
+      streams,
+      metrics,
+      logger,
+      onSettled: () => this.#awaiting--,
+    });
+    this.#sessions.add(session);
+    socket.on('close', () => {
+      this.#sessions.delete(session);
+      if (this.#sessions.size === 0) this.#onEmpty?.();
+    });
+  }
+}
