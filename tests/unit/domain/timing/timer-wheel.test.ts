@@ -137,7 +137,10 @@ describe('TimerWheel', () => {
     const wakes: (() => void)[] = [];
     const clock = {
       now: () => nowMs,
-      wake: (_: number, callback: () => void) => (wakes.push(callback), () => undefined),
+      wake: (_: number, callback: () => void) => {
+        wakes.push(callback);
+        return () => undefined;
+      },
     };
     const calls: number[] = [];
     new TimerWheel({ clock }).schedule(25, () => calls.push(nowMs));
