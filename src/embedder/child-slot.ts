@@ -2,9 +2,10 @@
  * A place in the pool that always tries to hold a running child: replaces it when it goes, kills it when it hangs, and
  * starts the next one later the more often that happened without an answer in between.
  */
+import type { ScheduledTimer, TimerWheel } from '../domain/timing/timer-wheel.js';
 import type { Logger } from '../observability/logger.js';
 import { InferenceChildProcess } from './child-process.js';
-import type { ChildMessage, InferenceInput, LoadRequest } from './inference-protocol.js';
+import type { ChildMessage, LoadRequest, RunInput } from './inference-protocol.js';
 
 export type Answer = Extract<ChildMessage, { kind: 'done' | 'fault' }>;
 
@@ -13,15 +14,17 @@ export interface ChildSlotOptions {
   readonly load: LoadRequest;
   readonly startTimeoutMs: number;
   readonly runTimeoutMs: number;
+  /** For what happens with every run. */
+  readonly timers: TimerWheel;
 }
 
 export interface ChildSlotEvents {
   /** A child got ready: the slot is idle. */
   onReady(): void;
-  /** The request that ran is answered: the slot is idle again. */
+  /** The run is answered: the slot is idle again. */
   onAnswer(answer: Answer): void;
-  /** A child went, and with it the request that it ran, if any. Its successor is on the way. */
-  onLost(requestId: number | undefined): void;
+  /** A child went, and with it the run that it did, if any. Its successor is on the way. */
+  onLost(runId: number | undefined): void;
   /** After `release` or `kill`: the last child is gone and none follows. */
   onClosed(): void;
 }
@@ -36,7 +39,7 @@ export class ChildSlot {
   private ready = false;
   private closing = false;
   private runningId: number | undefined;
-  private hangTimer: NodeJS.Timeout | undefined;
+  private hangTimer: ScheduledTimer | undefined;
   private restartTimer: NodeJS.Timeout | undefined;
   private losses = 0;
   private failedStarts = 0;
@@ -85,12 +88,13 @@ export class ChildSlot {
     });
   }
 
-  /** Gives an idle child a request; `onAnswer` or `onLost` follows. */
-  run(id: number, input: InferenceInput): void {
+  /** Gives an idle child something to run; `onAnswer` or `onLost` follows. */
+  run(id: number, input: RunInput): void {
     const { child } = this;
     if (!child || !this.isIdle) throw new Error('the inference child is not idle');
     this.runningId = id;
-    this.hangTimer = setTimeout(() => child.kill('the inference hung'), this.options.runTimeoutMs);
+    const { timers, runTimeoutMs } = this.options;
+    this.hangTimer = timers.schedule(runTimeoutMs, () => child.kill('the inference hung'));
     child.send({ kind: 'run', id, input });
   }
 
@@ -117,7 +121,7 @@ export class ChildSlot {
 
   private finish(answer: Answer): void {
     if (answer.id !== this.runningId) return;
-    clearTimeout(this.hangTimer);
+    this.options.timers.cancel(this.hangTimer);
     this.runningId = undefined;
     this.losses = 0;
     this.events.onAnswer(answer);
@@ -125,7 +129,7 @@ export class ChildSlot {
 
   private replace(reason: string): void {
     const { ready, runningId } = this;
-    clearTimeout(this.hangTimer);
+    this.options.timers.cancel(this.hangTimer);
     this.child = undefined;
     this.ready = false;
     this.runningId = undefined;

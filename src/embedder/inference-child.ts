@@ -3,6 +3,7 @@
  * a run blocks its thread, cannot be interrupted, and takes the whole process down when it crashes.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { allFinite, type DetectorStep, packDetects, runDetectorBatch } from './detector-batch.js';
 import {
   type ChildMessage,
   DETECTOR_CONTEXT_SAMPLES,
@@ -10,11 +11,10 @@ import {
   DETECTOR_SAMPLE_RATE_HZ,
   DETECTOR_STATE_VALUES,
   type InferenceFault,
-  type InferenceInput,
-  type InferenceOutput,
-  type InferenceWork,
   type LoadRequest,
   type ParentMessage,
+  type RunInput,
+  type RunOutput,
 } from './inference-protocol.js';
 
 interface Models {
@@ -70,30 +70,33 @@ async function load(request: LoadRequest): Promise<void> {
 async function warmUp(loaded: Models): Promise<void> {
   const waveform = new Float32Array(loaded.load.speaker.warmUpSamples);
   for (let i = 0; i < waveform.length; i++) waveform[i] = 0.05 * Math.sin(i * 0.1) * Math.sin(i * 0.0013);
-  await embed(loaded, { waveform });
+  await embed(loaded, waveform);
   const samples = waveform.slice(0, DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES);
-  await detect(loaded, { samples, state: new Float32Array(DETECTOR_STATE_VALUES) });
+  const batch = packDetects([{ samples, state: new Float32Array(DETECTOR_STATE_VALUES) }]);
+  const { faults } = await runDetectorBatch(batch, detectorStep(loaded.detector));
+  if (faults[0]) throw new UnusableOutput('the speech detector gives no probability');
 }
 
-async function answer(id: number, input: InferenceInput): Promise<void> {
+async function answer(id: number, input: RunInput): Promise<void> {
   const startedMs = performance.now();
   try {
     if (!models) throw new Error('no model is loaded');
-    const output: InferenceOutput = await (input.kind === 'embed' ? embed(models, input) : detect(models, input));
+    const output = await run(models, input);
     reply({ kind: 'done', id, output, computeMs: performance.now() - startedMs });
   } catch (error) {
     reply({ kind: 'fault', id, fault: faultOf(error) });
   }
 }
 
-async function embed(
-  loaded: Models,
-  input: InferenceWork['embed']['input'],
-): Promise<InferenceWork['embed']['output']> {
+async function run(loaded: Models, input: RunInput): Promise<RunOutput> {
+  if (input.kind === 'detect') return runDetectorBatch(input, detectorStep(loaded.detector));
+  return { kind: 'embed', embedding: await embed(loaded, input.waveform) };
+}
+
+async function embed(loaded: Models, waveform: Float32Array): Promise<Float32Array> {
   const { inputTensor, outputTensor, embeddingSize } = loaded.load.speaker;
-  requireNumbers(input.waveform);
-  const waveform = new Tensor('float32', input.waveform, [1, input.waveform.length]);
-  const outputs = await loaded.speaker.run({ [inputTensor]: waveform });
+  if (!allFinite(waveform)) throw new UnusableInput('samples that are not numbers');
+  const outputs = await loaded.speaker.run({ [inputTensor]: new Tensor('float32', waveform, [1, waveform.length]) });
   const embedding = floats(outputs[outputTensor]);
   if (embedding.length !== embeddingSize) {
     throw new UnusableOutput(`the model gives ${embedding.length} values, its manifest says ${embeddingSize}`);
@@ -104,47 +107,30 @@ async function embed(
   if (!(Math.abs(Math.sqrt(squares) - 1) <= UNIT_TOLERANCE)) {
     throw new UnusableOutput('the model gives an embedding that is not of unit length');
   }
-  return { embedding };
+  return embedding;
 }
 
-/** Frame after frame, because each needs the state that the one before left. */
-async function detect(
-  loaded: Models,
-  input: InferenceWork['detect']['input'],
-): Promise<InferenceWork['detect']['output']> {
-  requireNumbers(input.samples);
-  const frames = Math.floor((input.samples.length - DETECTOR_CONTEXT_SAMPLES) / DETECTOR_FRAME_SAMPLES);
-  const rate = new Tensor('int64', BigInt64Array.of(BigInt(DETECTOR_SAMPLE_RATE_HZ)), []);
-  const probabilities = new Float32Array(frames);
-  let state: Float32Array = input.state;
-  for (let frame = 0; frame < frames; frame++) {
-    const from = frame * DETECTOR_FRAME_SAMPLES;
-    const length = DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES;
-    const outputs = await loaded.detector.run({
-      [DETECTOR_TENSORS.input]: new Tensor('float32', input.samples.subarray(from, from + length), [1, length]),
-      [DETECTOR_TENSORS.state]: new Tensor('float32', state, [2, 1, 128]),
-      [DETECTOR_TENSORS.rate]: rate,
+function detectorStep(detector: InferenceSession): DetectorStep {
+  const { input, state, rate, output, newState } = DETECTOR_TENSORS;
+  const rateHz = new Tensor('int64', BigInt64Array.of(BigInt(DETECTOR_SAMPLE_RATE_HZ)), []);
+  return async (rows, frames, states) => {
+    const outputs = await detector.run({
+      [input]: new Tensor('float32', frames, [rows, frames.length / rows]),
+      [state]: new Tensor('float32', states, [2, rows, states.length / rows / 2]),
+      [rate]: rateHz,
     });
-    const probability = floats(outputs[DETECTOR_TENSORS.output])[0];
-    state = floats(outputs[DETECTOR_TENSORS.newState]);
-    if (probability === undefined || !Number.isFinite(probability) || state.length !== DETECTOR_STATE_VALUES) {
+    const probabilities = floats(outputs[output]);
+    const newStates = floats(outputs[newState]);
+    if (probabilities.length !== rows || newStates.length !== states.length) {
       throw new UnusableOutput('the speech detector gives no probability');
     }
-    probabilities[frame] = probability;
-  }
-  return { probabilities, state: state.slice() };
+    return { probabilities, states: newStates };
+  };
 }
 
 function faultOf(error: unknown): InferenceFault {
   if (error instanceof UnusableInput) return 'unusable_input';
   return error instanceof UnusableOutput ? 'unusable_output' : 'runtime';
-}
-
-/** A network can swallow a NaN and answer as if it had heard silence, so its output alone does not show it. */
-function requireNumbers(samples: Float32Array): void {
-  for (const sample of samples) {
-    if (!Number.isFinite(sample)) throw new UnusableInput('samples that are not numbers');
-  }
 }
 
 function floats(tensor: Tensor | undefined): Float32Array {

@@ -1,10 +1,12 @@
 /**
  * The inference children and the requests for them. Admission is counted here, so that too much work is refused at the
- * door instead of piling up; a request whose child died is tried once more.
+ * door instead of piling up; a request whose child died is tried once more. Requests of several streams for speech
+ * detection that wait for a child go to it together, so the busier the pool, the cheaper each of them.
  */
 import { VoiceAuthError } from '../domain/errors.js';
 import type { InferenceOptions } from '../domain/ports/speaker-model.js';
 import { StateWatch } from '../domain/timing/state-watch.js';
+import { TimerWheel } from '../domain/timing/timer-wheel.js';
 import type { Logger } from '../observability/logger.js';
 import type { Metrics } from '../observability/metrics.js';
 import { type Answer, ChildSlot, type ChildSlotOptions } from './child-slot.js';
@@ -16,7 +18,8 @@ import type {
   InferenceWork,
   LoadRequest,
 } from './inference-protocol.js';
-import { type Priority, WaitingLine } from './waiting-line.js';
+import { type InferenceJob, InferenceRun, mayShareRun } from './inference-run.js';
+import { WaitingLine } from './waiting-line.js';
 
 export interface InferencePoolOptions {
   readonly children: number;
@@ -25,6 +28,10 @@ export interface InferencePoolOptions {
   /** Longest wait for a child. */
   readonly queueTimeoutMs: number;
   readonly load: LoadRequest;
+  /** Streams whose requests for speech detection run together, at most. */
+  readonly maxBatch?: number;
+  /** How long after a run of speech detection for live calls the next one is held back, so that more of them share it. */
+  readonly gatherMs?: number;
   /** Longest inference: a child that takes longer hangs and is killed. */
   readonly runTimeoutMs?: number;
   /** Longest start of a child, loading and trying the models included. */
@@ -36,7 +43,12 @@ export interface InferencePoolOptions {
 export interface InferencePoolDeps {
   readonly metrics: Pick<
     Metrics,
-    'inferenceSeconds' | 'inferenceQueueSeconds' | 'inferenceWaiting' | 'inferenceRejected' | 'inferenceRestarts'
+    | 'inferenceSeconds'
+    | 'inferenceQueueSeconds'
+    | 'inferenceWaiting'
+    | 'inferenceRejected'
+    | 'inferenceRestarts'
+    | 'inferenceBatch'
   >;
   readonly logger: Logger;
 }
@@ -52,33 +64,27 @@ export interface PoolHealth {
 
 type RejectionCause = 'queue_full' | 'displaced' | 'deadline' | 'unavailable' | 'draining';
 
-interface Job {
-  readonly id: number;
-  readonly input: InferenceInput;
-  readonly priority: Priority;
-  waitingSinceMs: number;
-  deadline: NodeJS.Timeout | undefined;
-  retried: boolean;
-  resolve(output: InferenceOutput): void;
-  reject(error: unknown): void;
-}
-
 const CHILD_MODULE = new URL('./inference-child.js', import.meta.url);
 const RUN_TIMEOUT_MS = 10_000;
 const START_TIMEOUT_MS = 30_000;
+const MAX_BATCH = 32;
+const GATHER_MS = 10;
 const MAX_RETRY_AFTER_SECONDS = 30;
-/** What `Retry-After` is estimated from: a running mean of inference times, and the weight of the newest. */
+/** What `Retry-After` is estimated from: a running mean of the time a request takes, and the weight of the newest. */
 const FIRST_MEAN_RUN_MS = 20;
 const MEAN_WEIGHT = 0.1;
 
 export class InferencePool {
-  private readonly line: WaitingLine<Job>;
-  private readonly running = new Map<number, Job>();
+  private readonly line: WaitingLine<InferenceJob>;
+  private readonly running = new Map<number, InferenceRun>();
+  private readonly timers = new TimerWheel();
   private readonly slots: readonly ChildSlot[];
   private readonly watch = new StateWatch();
   private stage: 'open' | 'draining' | 'closed' = 'open';
-  private nextId = 1;
+  private nextRunId = 1;
   private meanRunMs = FIRST_MEAN_RUN_MS;
+  private heldUntilMs = 0;
+  private holdTimer: NodeJS.Timeout | undefined;
   private drained: Promise<void> | undefined;
 
   constructor(
@@ -91,11 +97,12 @@ export class InferencePool {
       load: options.load,
       startTimeoutMs: options.startTimeoutMs ?? START_TIMEOUT_MS,
       runTimeoutMs: options.runTimeoutMs ?? RUN_TIMEOUT_MS,
+      timers: this.timers,
     };
     const events = {
       onReady: () => this.dispatch(),
       onAnswer: (answer: Answer) => this.finish(answer),
-      onLost: (requestId: number | undefined) => this.recover(requestId),
+      onLost: (runId: number | undefined) => this.recover(runId),
       onClosed: () => this.watch.changed(),
     };
     this.slots = Array.from(
@@ -137,16 +144,17 @@ export class InferencePool {
       }
       const abort = () => this.cancel(job, signal?.reason);
       const settle = () => {
-        clearTimeout(job.deadline);
+        job.settled = true;
+        this.timers.cancel(job.deadline);
         signal?.removeEventListener('abort', abort);
       };
-      const job: Job = {
-        id: this.nextId++,
+      const job: InferenceJob = {
         input,
         priority,
         waitingSinceMs: 0,
         deadline: undefined,
         retried: false,
+        settled: false,
         resolve: (output) => {
           settle();
           resolve(output);
@@ -185,11 +193,15 @@ export class InferencePool {
 
   private async shutDown(deadlineMs: number): Promise<void> {
     this.stage = 'draining';
-    this.watch.changed();
-    await this.watch.until(() => this.line.length === 0 && this.running.size === 0, deadlineMs);
+    this.dispatch();
+    const done = () => this.line.length === 0 && ![...this.running.values()].some((run) => run.isAwaited);
+    await this.watch.until(done, deadlineMs);
     this.stage = 'closed';
+    clearTimeout(this.holdTimer);
     this.refuseWaiting('draining', shuttingDown());
-    for (const job of this.running.values()) this.refuse(job, 'draining', shuttingDown());
+    for (const { jobs } of this.running.values()) {
+      for (const job of jobs) if (!job.settled) this.refuse(job, 'draining', shuttingDown());
+    }
     this.running.clear();
     for (const slot of this.slots) slot.release();
     const empty = () => this.slots.every((slot) => slot.isEmpty);
@@ -198,7 +210,7 @@ export class InferencePool {
     await this.watch.until(empty);
   }
 
-  private admit(job: Job): void {
+  private admit(job: InferenceJob): void {
     if (this.stage !== 'open') {
       this.refuse(job, 'draining', shuttingDown());
       return;
@@ -219,50 +231,91 @@ export class InferencePool {
     this.dispatch();
   }
 
-  private startWaiting(job: Job): void {
+  private startWaiting(job: InferenceJob): void {
     job.waitingSinceMs = performance.now();
-    job.deadline = setTimeout(() => {
+    job.deadline = this.timers.schedule(this.options.queueTimeoutMs, () => {
       this.line.leave(job);
       const stranded = this.readyCount() === 0;
       this.refuse(job, 'deadline', stranded ? notRunning() : this.busy('The speaker model is too busy.'));
       this.waitingChanged();
-    }, this.options.queueTimeoutMs);
+    });
   }
 
-  /** Gives waiting requests to idle children. */
+  /** Gives waiting requests to idle children: to each the one whose turn it is, and what can go with it. */
   private dispatch(): void {
+    const atMost = this.options.maxBatch ?? MAX_BATCH;
     for (const slot of this.slots) {
-      const job = slot.isIdle ? this.line.next() : undefined;
-      if (!job) continue;
-      clearTimeout(job.deadline);
-      const waitedMs = performance.now() - job.waitingSinceMs;
-      this.deps.metrics.inferenceQueueSeconds.observe({ priority: job.priority }, waitedMs / 1000);
-      this.running.set(job.id, job);
-      slot.run(job.id, job.input);
+      if (!slot.isIdle) continue;
+      const hold = this.stage === 'open' && performance.now() < this.heldUntilMs;
+      const jobs = this.line.nextGroup({ atMost, mayShare: mayShareRun, hold });
+      if (jobs.length > 0) this.runTogether(slot, jobs);
+      else if (hold && this.line.length > 0) this.dispatchLater();
     }
     this.waitingChanged();
   }
 
+  private runTogether(slot: ChildSlot, jobs: readonly InferenceJob[]): void {
+    const nowMs = performance.now();
+    for (const job of jobs) {
+      this.timers.cancel(job.deadline);
+      const waitedMs = nowMs - job.waitingSinceMs;
+      this.deps.metrics.inferenceQueueSeconds.observe({ priority: job.priority }, waitedMs / 1000);
+      if (job.priority === 'live' && mayShareRun(job)) {
+        this.heldUntilMs = nowMs + (this.options.gatherMs ?? GATHER_MS);
+      }
+    }
+    const run = new InferenceRun(this.nextRunId++, jobs);
+    this.running.set(run.id, run);
+    slot.run(run.id, run.input());
+  }
+
+  private dispatchLater(): void {
+    this.holdTimer ??= setTimeout(
+      () => {
+        this.holdTimer = undefined;
+        this.dispatch();
+      },
+      Math.ceil(this.heldUntilMs - performance.now()),
+    );
+  }
+
   private finish(answer: Answer): void {
-    const job = this.running.get(answer.id);
+    const run = this.running.get(answer.id);
     this.running.delete(answer.id);
-    if (answer.kind === 'done') {
-      this.meanRunMs += MEAN_WEIGHT * (answer.computeMs - this.meanRunMs);
-      const model = 'embedding' in answer.output ? 'speaker' : 'vad';
+    if (run && answer.kind === 'done') {
+      const { jobs, model } = run;
+      this.meanRunMs += MEAN_WEIGHT * (answer.computeMs / jobs.length - this.meanRunMs);
       this.deps.metrics.inferenceSeconds.observe({ model }, answer.computeMs / 1000);
-      job?.resolve(answer.output);
-    } else {
-      job?.reject(faultError(answer.fault));
+      this.deps.metrics.inferenceBatch.observe({ model }, jobs.length);
+      for (const [index, outcome] of run.outcomes(answer.output).entries()) {
+        if (typeof outcome === 'string') jobs[index]?.reject(faultError(outcome));
+        else jobs[index]?.resolve(outcome);
+      }
+    } else if (run && answer.kind === 'fault') {
+      // Of several, one may be at fault and the others not.
+      if (run.jobs.length > 1) this.retry(run);
+      else run.jobs[0]?.reject(faultError(answer.fault));
     }
     this.dispatch();
   }
 
-  /** After the loss of a child: its request goes to another one, but only once, since it may be what killed the first. */
-  private recover(requestId: number | undefined): void {
+  private recover(runId: number | undefined): void {
     this.deps.metrics.inferenceRestarts.inc();
-    const job = requestId === undefined ? undefined : this.running.get(requestId);
-    if (job) {
-      this.running.delete(job.id);
+    const run = runId === undefined ? undefined : this.running.get(runId);
+    if (run) {
+      this.running.delete(run.id);
+      this.retry(run);
+    }
+    if (this.isHopeless()) this.refuseWaiting('unavailable', notRunning());
+    this.dispatch();
+  }
+
+  /**
+   * Tries the requests of a lost run again, each alone and only once: one of them may be what killed the child, and its
+   * neighbours shall not suffer from it twice.
+   */
+  private retry({ jobs }: InferenceRun): void {
+    for (const job of jobs.filter(({ settled }) => !settled).reverse()) {
       if (job.retried) {
         this.refuse(job, 'unavailable', unavailable('The speaker model failed twice on this request.'));
       } else {
@@ -271,19 +324,16 @@ export class InferencePool {
         this.startWaiting(job);
       }
     }
-    if (this.isHopeless()) this.refuseWaiting('unavailable', notRunning());
-    this.dispatch();
   }
 
   /** A waiting request leaves the line; a running one is left to finish, and its answer finds nobody. */
-  private cancel(job: Job, reason: unknown): void {
+  private cancel(job: InferenceJob, reason: unknown): void {
     this.line.leave(job);
-    this.running.delete(job.id);
     job.reject(reason);
     this.waitingChanged();
   }
 
-  private refuse(job: Job, cause: RejectionCause, error: VoiceAuthError): void {
+  private refuse(job: InferenceJob, cause: RejectionCause, error: VoiceAuthError): void {
     this.deps.metrics.inferenceRejected.inc({ cause });
     job.reject(error);
   }

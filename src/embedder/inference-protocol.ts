@@ -1,6 +1,10 @@
 /**
  * What the server and an inference child say to each other over the IPC channel (advanced serialization, so typed arrays
- * travel as they are). The child keeps nothing between requests: everything a request needs comes with it.
+ * travel as they are). The child keeps nothing between runs: everything a run needs comes with it.
+ *
+ * Requests for speech detection travel as batches, one message each way, and their samples and states each as one array.
+ * A message of a single request costs about 0.065 ms at either end; of a batch of 16, 0.016 ms per request (0.019 with an
+ * array per request; 0.011 over a pipe of our own, which does not pay for a second protocol).
  */
 
 /** Silero VAD v5 at 16 kHz: samples per frame, samples of the past it wants before each frame, recurrent state values. */
@@ -23,6 +27,7 @@ export interface InferenceWork {
       readonly samples: Float32Array;
       readonly state: Float32Array;
     };
+    /** Arrays of their own, not views into a message. */
     readonly output: { readonly probabilities: Float32Array; readonly state: Float32Array };
   };
 }
@@ -45,10 +50,34 @@ export interface LoadRequest {
   readonly detector: { readonly path: string };
 }
 
+/** Requests for speech detection that run together, one row each. */
+export interface DetectBatch {
+  readonly kind: 'detect';
+  /** Frames of each row, most first, so that the rows that have a frame `k` are always the first ones. */
+  readonly frames: readonly number[];
+  /** Row after row: context, then frames. */
+  readonly samples: Float32Array;
+  /** Row after row. */
+  readonly states: Float32Array;
+}
+
+/** Row after row; zeros stand for rows that have a fault. */
+export interface DetectBatchOutput {
+  readonly kind: 'detect';
+  readonly probabilities: Float32Array;
+  readonly states: Float32Array;
+  /** One for each row. A row's fault does not touch the others. */
+  readonly faults: readonly (InferenceFault | undefined)[];
+}
+
+/** What a child does at a time. */
+export type RunInput = Extract<InferenceInput, { kind: 'embed' }> | DetectBatch;
+export type RunOutput = ({ readonly kind: 'embed' } & InferenceWork['embed']['output']) | DetectBatchOutput;
+
 export interface RunRequest {
   readonly kind: 'run';
   readonly id: number;
-  readonly input: InferenceInput;
+  readonly input: RunInput;
 }
 
 export type ParentMessage = LoadRequest | RunRequest;
@@ -63,5 +92,6 @@ export type ChildMessage =
   | { readonly kind: 'ready' }
   /** Why loading failed. About the model file only: no audio has been seen yet. */
   | { readonly kind: 'failed'; readonly reason: string }
-  | { readonly kind: 'done'; readonly id: number; readonly output: InferenceOutput; readonly computeMs: number }
+  | { readonly kind: 'done'; readonly id: number; readonly output: RunOutput; readonly computeMs: number }
+  /** Of the run as a whole. */
   | { readonly kind: 'fault'; readonly id: number; readonly fault: InferenceFault };

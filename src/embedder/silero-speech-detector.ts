@@ -30,7 +30,7 @@ export class SileroSpeechDetector implements SpeechDetector {
 }
 
 class SileroStream implements SpeechDetectorStream {
-  private state = new Float32Array(DETECTOR_STATE_VALUES);
+  private state: Float32Array = new Float32Array(DETECTOR_STATE_VALUES);
   private context = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
   private busy = false;
 
@@ -48,9 +48,9 @@ class SileroStream implements SpeechDetectorStream {
     this.busy = true;
     try {
       const output = await this.pool.run<'detect'>({ kind: 'detect', samples: input, state: this.state }, options);
-      this.state = output.state.slice();
+      this.state = output.state;
       this.context = input.slice(-DETECTOR_CONTEXT_SAMPLES);
-      return output.probabilities.slice();
+      return output.probabilities;
     } finally {
       this.busy = false;
     }

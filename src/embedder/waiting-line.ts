@@ -1,6 +1,6 @@
 /**
  * Requests that wait for an inference child: live calls mostly before uploads, first come first served within each, and never
- * more than a fixed number. Knows nothing of processes or time.
+ * more than a fixed number. Those that can share a run go together. Knows nothing of processes or time.
  */
 import type { InferenceOptions } from '../domain/ports/speaker-model.js';
 
@@ -16,7 +16,13 @@ export type Admission<T> =
   | { readonly kind: 'displaced'; readonly upload: T }
   | { readonly kind: 'full' };
 
-/** After so many live requests in a row a waiting upload has its turn. */
+export interface GroupRule<T> {
+  readonly atMost: number;
+  readonly mayShare: (item: T) => boolean;
+  readonly hold: boolean;
+}
+
+/** After so many live runs in a row a waiting upload has its turn. */
 const LIVE_PER_UPLOAD = 8;
 
 export class WaitingLine<T extends Waiting> {
@@ -48,12 +54,32 @@ export class WaitingLine<T extends Waiting> {
     this.lineOf(item).unshift(item);
   }
 
-  /** Takes out the item whose turn it is: live ones first, but every so often an upload, so that uploads never starve. */
-  next(): T | undefined {
+  /**
+   * Takes out the item whose turn it is: live ones first, but every so often an upload, so that uploads never starve. Live ones
+   * that may not go yet are passed over.
+   */
+  next(mayGo: (item: T) => boolean = () => true): T | undefined {
     const uploadsTurn = this.uploads.length > 0 && this.liveInARow >= LIVE_PER_UPLOAD;
-    const live = uploadsTurn ? undefined : this.live.shift();
+    const index = uploadsTurn ? -1 : this.live.findIndex(mayGo);
+    const live = index < 0 ? undefined : this.live.splice(index, 1)[0];
     this.liveInARow = live ? this.liveInARow + 1 : 0;
     return live ?? this.uploads.shift();
+  }
+
+  /**
+   * Takes out the item whose turn it is and, if it may share a run, others that may, in the order of arrival, `atMost` in
+   * all. Live ones ride along with any; uploads only with an upload while nothing live waits, so that they delay nobody.
+   * With `hold`, live ones that may share are held back unless enough of them wait to fill a group.
+   */
+  nextGroup({ atMost, mayShare, hold }: GroupRule<T>): T[] {
+    const held = hold && this.live.filter(mayShare).length < atMost;
+    const first = this.next((item) => !held || !mayShare(item));
+    if (!first) return [];
+    const group = [first];
+    if (!mayShare(first)) return group;
+    takeInto(group, this.live, atMost, mayShare);
+    if (first.priority === 'upload' && this.live.length === 0) takeInto(group, this.uploads, atMost, mayShare);
+    return group;
   }
 
   /** Takes out this item; false when it was not waiting. */
@@ -68,4 +94,14 @@ export class WaitingLine<T extends Waiting> {
   private lineOf(item: T): T[] {
     return item.priority === 'live' ? this.live : this.uploads;
   }
+}
+
+/** Moves items from a line to the end of a group until that has `atMost`; the others keep their order. */
+function takeInto<T>(group: T[], line: T[], atMost: number, mayMove: (item: T) => boolean): void {
+  let kept = 0;
+  for (const item of line) {
+    if (group.length < atMost && mayMove(item)) group.push(item);
+    else line[kept++] = item;
+  }
+  line.length = kept;
 }

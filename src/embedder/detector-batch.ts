@@ -1,0 +1,161 @@
+/**
+ * Speech detection of several streams in one run: one row of the network's input per stream. The recurrent network is
+ * called once per frame anyway, and a call costs more than its arithmetic: 16 rows take six times as long as one
+ * (`npm run bench:embed` prints it). Knows nothing of processes or the runtime.
+ */
+import {
+  DETECTOR_CONTEXT_SAMPLES,
+  DETECTOR_FRAME_SAMPLES,
+  DETECTOR_STATE_VALUES,
+  type DetectBatch,
+  type DetectBatchOutput,
+  type InferenceFault,
+  type InferenceWork,
+} from './inference-protocol.js';
+
+type DetectInput = InferenceWork['detect']['input'];
+type DetectOutput = InferenceWork['detect']['output'];
+
+/** One call of the network: `rows` frames with their context, and the states they left, [layer, row, value]. */
+export type DetectorStep = (
+  rows: number,
+  frames: Float32Array,
+  states: Float32Array,
+) => Promise<{ readonly probabilities: Float32Array; readonly states: Float32Array }>;
+
+const ROW_SAMPLES = DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES;
+const LAYERS = 2;
+const LAYER_VALUES = DETECTOR_STATE_VALUES / LAYERS;
+
+/** Frames in a request's samples. */
+export function frameCount(input: DetectInput): number {
+  return Math.floor((input.samples.length - DETECTOR_CONTEXT_SAMPLES) / DETECTOR_FRAME_SAMPLES);
+}
+
+/** One message for several requests, which must be sorted: most frames first. */
+export function packDetects(inputs: readonly DetectInput[]): DetectBatch {
+  const frames = inputs.map(frameCount);
+  const [only] = inputs;
+  if (only && inputs.length === 1) return { kind: 'detect', frames, samples: only.samples, states: only.state };
+  const samples = new Float32Array(inputs.reduce((sum, input) => sum + input.samples.length, 0));
+  const states = new Float32Array(inputs.length * DETECTOR_STATE_VALUES);
+  let at = 0;
+  for (const [row, input] of inputs.entries()) {
+    samples.set(input.samples, at);
+    at += input.samples.length;
+    states.set(input.state, row * DETECTOR_STATE_VALUES);
+  }
+  return { kind: 'detect', frames, samples, states };
+}
+
+/** What each row of a batch is answered with; arrays of their own, so that none keeps the whole message alive. */
+export function unpackDetects(
+  frames: readonly number[],
+  { probabilities, states, faults }: DetectBatchOutput,
+): readonly (DetectOutput | InferenceFault)[] {
+  let at = 0;
+  return frames.map((count, row) => {
+    const from = at;
+    at += count;
+    return (
+      faults[row] ?? {
+        probabilities: probabilities.slice(from, at),
+        state: states.slice(row * DETECTOR_STATE_VALUES, (row + 1) * DETECTOR_STATE_VALUES),
+      }
+    );
+  });
+}
+
+/** Runs a batch frame after frame, because each needs the state that the one before left; all rows at once in each. */
+export async function runDetectorBatch(batch: DetectBatch, step: DetectorStep): Promise<DetectBatchOutput> {
+  const { frames } = batch;
+  const rowCount = frames.length;
+  const faults: (InferenceFault | undefined)[] = new Array(rowCount).fill(undefined);
+  const probabilities = new Float32Array(frames.reduce((sum, count) => sum + count, 0));
+  const states = new Float32Array(rowCount * DETECTOR_STATE_VALUES);
+  /** The rows that run, in the order of the batch, and where the samples and probabilities of every row begin. */
+  const running: number[] = [];
+  const samplesAt: number[] = [];
+  const probabilitiesAt: number[] = [];
+  let nextSample = 0;
+  let nextProbability = 0;
+  for (const [row, count] of frames.entries()) {
+    samplesAt.push(nextSample);
+    probabilitiesAt.push(nextProbability);
+    const end = nextSample + DETECTOR_CONTEXT_SAMPLES + count * DETECTOR_FRAME_SAMPLES;
+    if (allFinite(batch.samples, nextSample, end)) running.push(row);
+    else faults[row] = 'unusable_input';
+    nextSample = end;
+    nextProbability += count;
+  }
+
+  const inputs = new Float32Array(running.length * ROW_SAMPLES);
+  let layered = layer(batch.states, running);
+  let rows = running.length;
+  for (let frame = 0; ; frame++) {
+    let left = rows;
+    while (left > 0 && frames[running[left - 1]!]! <= frame) left--;
+    if (left < rows) {
+      for (let index = left; index < rows; index++) unlayer(layered, rows, index, states, running[index]!);
+      layered = narrow(layered, rows, left);
+      rows = left;
+    }
+    if (rows === 0) break;
+    for (let index = 0; index < rows; index++) {
+      const from = samplesAt[running[index]!]! + frame * DETECTOR_FRAME_SAMPLES;
+      inputs.set(batch.samples.subarray(from, from + ROW_SAMPLES), index * ROW_SAMPLES);
+    }
+    const outputs = await step(rows, inputs.subarray(0, rows * ROW_SAMPLES), layered);
+    layered = outputs.states;
+    for (let index = 0; index < rows; index++) {
+      const row = running[index]!;
+      const probability = outputs.probabilities[index]!;
+      if (!Number.isFinite(probability)) faults[row] = 'unusable_output';
+      probabilities[probabilitiesAt[row]! + frame] = probability;
+    }
+  }
+  for (const row of running) {
+    const [from, end] = [row * DETECTOR_STATE_VALUES, (row + 1) * DETECTOR_STATE_VALUES];
+    if (!allFinite(states, from, end)) faults[row] = 'unusable_output';
+    if (!faults[row]) continue;
+    states.fill(0, from, end);
+    probabilities.fill(0, probabilitiesAt[row], probabilitiesAt[row]! + frames[row]!);
+  }
+  return { kind: 'detect', probabilities, states, faults };
+}
+
+/** A network can swallow a NaN and answer as if it had heard silence, so its output alone does not show it. */
+export function allFinite(samples: Float32Array, from = 0, end = samples.length): boolean {
+  for (let i = from; i < end; i++) if (!Number.isFinite(samples[i]!)) return false;
+  return true;
+}
+
+/** From states row after row to the network's layout, for some of the rows. */
+function layer(states: Float32Array, rows: readonly number[]): Float32Array {
+  const layered = new Float32Array(rows.length * DETECTOR_STATE_VALUES);
+  for (const [index, row] of rows.entries()) {
+    for (let which = 0; which < LAYERS; which++) {
+      const from = row * DETECTOR_STATE_VALUES + which * LAYER_VALUES;
+      layered.set(states.subarray(from, from + LAYER_VALUES), (which * rows.length + index) * LAYER_VALUES);
+    }
+  }
+  return layered;
+}
+
+/** Copies one row's state out of the network's layout. */
+function unlayer(layered: Float32Array, rows: number, index: number, states: Float32Array, row: number): void {
+  for (let which = 0; which < LAYERS; which++) {
+    const from = (which * rows + index) * LAYER_VALUES;
+    states.set(layered.subarray(from, from + LAYER_VALUES), row * DETECTOR_STATE_VALUES + which * LAYER_VALUES);
+  }
+}
+
+/** The states of the first rows only. */
+function narrow(layered: Float32Array, rows: number, left: number): Float32Array {
+  const narrowed = new Float32Array(left * DETECTOR_STATE_VALUES);
+  for (let which = 0; which < LAYERS; which++) {
+    const from = which * rows * LAYER_VALUES;
+    narrowed.set(layered.subarray(from, from + left * LAYER_VALUES), which * left * LAYER_VALUES);
+  }
+  return narrowed;
+}

@@ -1,0 +1,124 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  type DetectorStep,
+  packDetects,
+  runDetectorBatch,
+  unpackDetects,
+} from '../../../src/embedder/detector-batch.js';
+
+const CONTEXT = 64;
+const FRAME = 512;
+
+interface Stream {
+  readonly samples: Float32Array;
+  readonly state: Float32Array;
+}
+
+/** A request whose every sample and state value says which stream it belongs to, and where in it. */
+function stream(id: number, frames: number): Stream {
+  return {
+    samples: Float32Array.from({ length: CONTEXT + frames * FRAME }, (_, i) => id + i / 100_000),
+    state: Float32Array.from({ length: 256 }, (_, i) => id * 1000 + i),
+  };
+}
+
+/**
+ * Stands where the network does: a row's probability is the first sample of its frame (the context before it), and its state
+ * grows by one per frame in the first layer and by two in the second. Notes how many rows it was called with.
+ */
+function toyNetwork(): { step: DetectorStep; calls: number[] } {
+  const calls: number[] = [];
+  const step: DetectorStep = async (rows, frames, states) => {
+    calls.push(rows);
+    expect(frames).toHaveLength(rows * (CONTEXT + FRAME));
+    expect(states).toHaveLength(rows * 256);
+    return {
+      probabilities: Float32Array.from({ length: rows }, (_, row) => frames[row * (CONTEXT + FRAME)]!),
+      states: states.map((value, i) => value + (i < rows * 128 ? 1 : 2)),
+    };
+  };
+  return { step, calls };
+}
+
+function expected({ samples, state }: Stream) {
+  const frames = (samples.length - CONTEXT) / FRAME;
+  return {
+    probabilities: Float32Array.from({ length: frames }, (_, frame) => samples[frame * FRAME]!),
+    state: state.map((value, i) => value + frames * (i < 128 ? 1 : 2)),
+  };
+}
+
+async function run(streams: readonly Stream[], step: DetectorStep) {
+  const batch = packDetects(streams);
+  return unpackDetects(batch.frames, await runDetectorBatch(batch, step));
+}
+
+describe('a detector batch', () => {
+  it('calls the network once per frame, with the rows that have it', async () => {
+    const { step, calls } = toyNetwork();
+    const streams = [stream(1, 4), stream(2, 4), stream(3, 2), stream(4, 1)];
+    expect(await run(streams, step)).toEqual(streams.map(expected));
+    expect(calls).toEqual([4, 3, 2, 2]);
+  });
+
+  it('gives every row its own, whatever the numbers of frames', async () => {
+    const counts = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(counts, async (frames) => {
+        const streams = frames.sort((a, b) => b - a).map((count, id) => stream(id + 1, count));
+        expect(await run(streams, toyNetwork().step)).toEqual(streams.map(expected));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('leaves out rows whose samples are not numbers', async () => {
+    const { step, calls } = toyNetwork();
+    const streams = [1, 2, 3, 4].map((id) => stream(id, 2));
+    streams[0]!.samples[5] = Number.NaN;
+    streams[2]!.samples[CONTEXT + 2 * FRAME - 1] = Number.POSITIVE_INFINITY;
+    expect(await run(streams, step)).toEqual([
+      'unusable_input',
+      expected(streams[1]!),
+      'unusable_input',
+      expected(streams[3]!),
+    ]);
+    expect(calls).toEqual([2, 2]);
+  });
+
+  it('never calls the network when no row is usable', async () => {
+    const { step, calls } = toyNetwork();
+    const broken = stream(1, 3);
+    broken.samples.fill(Number.NaN);
+    expect(await run([broken], step)).toEqual(['unusable_input']);
+    expect(calls).toEqual([]);
+  });
+
+  it('fails the row alone whose probability or state is not a number', async () => {
+    const { step } = toyNetwork();
+    const streams = [stream(1, 3), stream(2, 3), stream(3, 2)];
+    const moody: DetectorStep = async (rows, frames, states) => {
+      const outputs = await step(rows, frames, states);
+      if (rows === 2) outputs.probabilities[0] = Number.NaN;
+      if (rows === 3) outputs.states[2 * 128] = Number.NaN;
+      return outputs;
+    };
+    expect(await run(streams, moody)).toEqual(['unusable_output', expected(streams[1]!), 'unusable_output']);
+  });
+
+  it('fails as a whole when the network does', async () => {
+    const broken: DetectorStep = () => Promise.reject(new Error('out of memory'));
+    await expect(run([stream(1, 1), stream(2, 1)], broken)).rejects.toThrow('out of memory');
+  });
+
+  it('sends two arrays that are as long as their buffers, and answers with arrays of their own', async () => {
+    const streams = [stream(1, 3), stream(2, 1)];
+    const batch = packDetects(streams);
+    for (const array of [batch.samples, batch.states]) expect(array.byteLength).toBe(array.buffer.byteLength);
+    for (const answer of unpackDetects(batch.frames, await runDetectorBatch(batch, toyNetwork().step))) {
+      if (typeof answer === 'string') throw new Error(answer);
+      for (const array of [answer.probabilities, answer.state]) expect(array.byteLength).toBe(array.buffer.byteLength);
+    }
+  });
+});
