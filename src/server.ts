@@ -11,9 +11,13 @@ import { DEVELOPMENT_KEY_FILE } from './config/client-environment.js';
 import type { Config } from './config/config.js';
 import { ConfigurationError } from './config/environment.js';
 import { WorkLimit } from './domain/admission.js';
+import { CallService } from './domain/calls/call-service.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
+import { VoiceAuthError } from './domain/errors.js';
+import { type Doorbell, NO_DOORBELL } from './domain/ports/doorbell.js';
 import { calibrationSchema } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
+import { TimerWheel } from './domain/timing/timer-wheel.js';
 import { UserDirectory } from './domain/users/user-directory.js';
 import { Verification } from './domain/verification/verify.js';
 import type { ModelPackage } from './embedder/model-package.js';
@@ -29,6 +33,8 @@ import { GuardedFetcher } from './recordings/recording-fetcher.js';
 import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js';
 import { prepareDataFolder, readOrCreateSecret } from './storage/data-folder.js';
 import { openStorage } from './storage/open-storage.js';
+import { streamInstructions } from './telephony/streams/stream-instructions.js';
+import { createStreamServer, type StreamServer } from './telephony/streams/stream-server.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
 
 export interface RunningServer {
@@ -43,6 +49,8 @@ export interface RunningServer {
 const GIVE_UP_MS = 5_000;
 const PART_CLOSE_MS = 5_000;
 const IDLE_SWEEP_MS = 100;
+/** Processes of one machine ring at each other about calls. */
+const CALLS_TOPIC = 'calls';
 /** A decoded recording of five minutes may take 100 MB. */
 const MAX_DECODED_RECORDINGS = 8;
 
@@ -65,10 +73,11 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
     }
     warnOfDevelopmentSwitches(config, logger);
     const metrics = link?.metrics ?? new Metrics();
+    const timers = new TimerWheel();
     // The two slow parts start side by side; what opened is closed again when the other fails.
     const [storageOpening, modelOpening] = await Promise.allSettled([
       openStorage(config.storage, { metrics, logger, database: link?.transactionRunner }),
-      openEmbedder(config.embedder, { metrics, logger }),
+      openEmbedder(config.embedder, { metrics, logger, timers }),
     ]);
     if (storageOpening.status === 'fulfilled') {
       closers.push({ name: 'storage', close: () => storageOpening.value.close() });
@@ -106,6 +115,26 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       shutdown: giveUp.signal,
     };
     const verification = new Verification({ ...parts, config: config.verification });
+    const enrollment = new Enrollment({ ...parts, config: config.enrollment });
+    const calls = new CallService({
+      ...parts,
+      config: config.verification,
+      calls: config.calls,
+      callStore: storage.calls,
+      sources: parts.calls,
+      enrollment,
+      doorbell: link ? doorbellOf(link) : NO_DOORBELL,
+      timers,
+    });
+    closers.push({ name: 'calls', close: () => calls.close() });
+    let url = '';
+    const streams = createStreamServer({
+      config: config.streams,
+      streams: calls,
+      metrics,
+      logger,
+      baseUrl: () => url,
+    });
     const app = createApp({
       config: config.http,
       keys: ring,
@@ -113,14 +142,17 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       metricsPage: link ? () => link.metricsPage() : undefined,
       logger,
       rateLimits: storage.store,
-      enrollment: new Enrollment({ ...parts, config: config.enrollment }),
+      enrollment,
       verification,
       users: new UserDirectory(storage.store),
+      calls,
+      streams: calls,
+      streamGuide: (platform, token) => streamInstructions({ platform, token, publicUrl: publicUrlOf(config, url) }),
       health: createHealthReporter({
         store: storage.store,
         backend: storage.backend,
         embedder: () => model.health(),
-        activeWork: () => work.active,
+        activeWork: () => work.active + calls.active,
         workers: link ? () => link.workers() : undefined,
         isDraining: () => draining,
       }),
@@ -130,20 +162,29 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
     });
     const server = createServer(app);
     applyServerLimits(server);
+    acceptUpgrades(server, streams);
     server.listen(config.http.port, config.http.host);
     await once(server, 'listening');
-    const url = listeningUrl(server, config.http.host);
+    url = listeningUrl(server, config.http.host);
     // Of several processes the first one says it, when all are ready.
     if (!link) logger.info({ event: 'listening', port: (server.address() as AddressInfo).port }, 'listening');
     let closing: Promise<void> | undefined;
     const close = async () => {
       draining = true;
-      logger.info({ event: 'draining', active: work.active }, 'shutting down');
+      calls.drain();
+      logger.info({ event: 'draining', active: work.active, calls: calls.active }, 'shutting down');
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // A connection kept alive by its client turns idle only after its last answer.
-      const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS);
+      const sweep = setInterval(() => {
+        // A connection kept alive by its client turns idle only after its last answer.
+        server.closeIdleConnections();
+        // Streams are listened to as long as somebody may wait for an answer.
+        server.getConnections((_error, count) => {
+          if (count <= streams.connections) void streams.close();
+        });
+      }, IDLE_SWEEP_MS);
       if (!(await within(closed, config.shutdownGraceMs))) {
         giveUp.abort();
+        void streams.close();
         if (!(await within(closed, GIVE_UP_MS))) server.closeAllConnections();
       }
       clearInterval(sweep);
@@ -162,6 +203,22 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
     await closeParts();
     throw error;
   }
+}
+
+/** Upgrades that are for no stream are refused: without a listener Node would hang them up without a word. */
+function acceptUpgrades(server: Server, streams: StreamServer): void {
+  server.on('upgrade', (request, connection, head) => {
+    if (streams.handleUpgrade(request, connection, head)) return;
+    connection.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+  });
+}
+
+/** Where platforms reach this service. Throws `ValidationError` where only the operator could know. */
+function publicUrlOf(config: Config, listeningAt: string): string {
+  if (config.streams.publicUrl !== undefined) return config.streams.publicUrl;
+  // Without keys this is a development server, and platforms are simulators beside it.
+  if (!config.http.apiKeys) return listeningAt;
+  throw new VoiceAuthError('ValidationError', 'Streams need PUBLIC_URL in the configuration of the service');
 }
 
 /** The scoring of a model package. Throws when its calibration does not fit the model. */
@@ -191,6 +248,13 @@ function keyRing(entries: readonly string[]): ApiKeyRing {
   const result = parseApiKeyRing(entries);
   if (result.kind === 'ring') return result.ring;
   throw new ConfigurationError(result.problems.map((problem) => `API_KEYS: ${problem}`));
+}
+
+function doorbellOf(link: WorkerLink): Doorbell {
+  return {
+    ring: () => link.ring(CALLS_TOPIC, ''),
+    onRing: (listener) => link.onRing(CALLS_TOPIC, () => listener()),
+  };
 }
 
 function opened<T>(result: PromiseSettledResult<T>): T {

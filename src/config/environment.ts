@@ -119,7 +119,7 @@ export const ENVIRONMENT = {
     'Model package to use',
   ),
   INFERENCE_CHILDREN: variable(integer(1, 64).optional(), 'Inference processes; default: one per core, at most 8'),
-  INFERENCE_QUEUE: variable(integer(1, 10_000).default(64), 'Inference requests that may wait; more answer 503'),
+  INFERENCE_QUEUE: variable(integer(1, 10_000).default(1024), 'Inference requests that may wait; more answer 503'),
   INFERENCE_QUEUE_TIMEOUT_MS: variable(integer(50, 60_000).default(5000), 'Longest wait of an inference request'),
   VOICE_THRESHOLD: variable(
     number(0.3, 0.9999).default(0.82),

@@ -51,6 +51,8 @@ export interface InferencePoolDeps {
     | 'inferenceBatch'
   >;
   readonly logger: Logger;
+  /** Default: a wheel of its own. */
+  readonly timers?: TimerWheel;
 }
 
 export interface PoolHealth {
@@ -77,9 +79,9 @@ const MEAN_WEIGHT = 0.1;
 export class InferencePool {
   private readonly line: WaitingLine<InferenceJob>;
   private readonly running = new Map<number, InferenceRun>();
-  private readonly timers = new TimerWheel();
+  private readonly timers: TimerWheel;
   private readonly slots: readonly ChildSlot[];
-  private readonly watch = new StateWatch();
+  private readonly watch: StateWatch;
   private stage: 'open' | 'draining' | 'closed' = 'open';
   private nextRunId = 1;
   private meanRunMs = FIRST_MEAN_RUN_MS;
@@ -92,6 +94,8 @@ export class InferencePool {
     private readonly deps: InferencePoolDeps,
   ) {
     this.line = new WaitingLine(options.maxWaiting);
+    this.timers = deps.timers ?? new TimerWheel();
+    this.watch = new StateWatch(this.timers);
     const slotOptions: ChildSlotOptions = {
       module: options.childModule ?? CHILD_MODULE,
       load: options.load,

@@ -5,6 +5,7 @@ import { CallService, type CallServiceDeps } from '../../src/domain/calls/call-s
 import type { CallFacts, CallVerificationQuestion } from '../../src/domain/calls/calls.js';
 import type { AuthStore } from '../../src/domain/ports/auth-store.js';
 import type { CallStore } from '../../src/domain/ports/call-store.js';
+import { TimerWheel } from '../../src/domain/timing/timer-wheel.js';
 import { ToyCall } from './toy-calls.js';
 import { ToyService } from './toy-service.js';
 
@@ -56,10 +57,7 @@ export class ToyProcess {
           this.rung = listener;
         },
       },
-      after: (delayMs, callback) => {
-        const timer = setTimeout(callback, delayMs);
-        return () => clearTimeout(timer);
-      },
+      timers: new TimerWheel({ resolutionMs: 5 }),
       metrics,
       logger,
       shutdown: shutdown.signal,

@@ -8,6 +8,7 @@ import { VoiceAuthError } from '../errors.js';
 import type { AuthStore } from '../ports/auth-store.js';
 import type { CallSource, CallSourceFactory } from '../ports/call-source.js';
 import type { CallHold, CallKey, CallStore } from '../ports/call-store.js';
+import type { ScheduledTimer } from '../timing/timer-wheel.js';
 import { examineClaim } from '../verification/claim.js';
 import { callName } from './call-ids.js';
 import { CallSession, type CallSessionDeps } from './call-session.js';
@@ -20,8 +21,6 @@ export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd'> {
   readonly sources: CallSourceFactory;
   /** Name of this process among all that share the store. */
   readonly owner: string;
-  /** Runs a callback once, later; returns what cancels it. */
-  readonly after: (delayMs: number, callback: () => void) => () => void;
 }
 
 /** An ended call is kept for questions that come late. */
@@ -32,7 +31,7 @@ const MAX_FOREIGN = 10_000;
 
 interface Entry {
   readonly session: CallSession;
-  cancelTimer: () => void;
+  timer: ScheduledTimer;
   /** Known to be over, from an event or because the platform that dialled us closed the connection. */
   over: boolean;
 }
@@ -102,7 +101,7 @@ export class CallDesk {
     let entry = this.entries.get(name);
     if (!entry) {
       this.requireRoom(name);
-      const { metrics, logger, calls, after } = this.deps;
+      const { metrics, logger, calls, timers } = this.deps;
       const key = keyOf(facts);
       const session = new CallSession(key, {
         ...this.deps,
@@ -116,7 +115,7 @@ export class CallDesk {
       entry = {
         session,
         over: false,
-        cancelTimer: after(calls.maxCallMs, () => void this.end(key).catch(() => undefined)),
+        timer: timers.schedule(calls.maxCallMs, () => void this.end(key).catch(() => undefined)),
       };
       this.entries.set(name, entry);
       this.countSessions();
@@ -143,8 +142,8 @@ export class CallDesk {
     if (entry && !entry.over) {
       entry.over = true;
       entry.session.hangUp();
-      entry.cancelTimer();
-      entry.cancelTimer = this.deps.after(LINGER_MS, () => this.forget(name));
+      this.deps.timers.cancel(entry.timer);
+      entry.timer = this.deps.timers.schedule(LINGER_MS, () => this.forget(name));
     }
     await this.deps.callStore.endCall(key);
   }
@@ -220,7 +219,7 @@ export class CallDesk {
 
   private drop(name: string): void {
     const entry = this.entries.get(name);
-    entry?.cancelTimer();
+    this.deps.timers.cancel(entry?.timer);
     entry?.session.dispose();
     this.entries.delete(name);
     this.countSessions();

@@ -4,6 +4,7 @@
  */
 import type { Logger } from '../../observability/logger.js';
 import type { CallStore, PendingQuestion } from '../ports/call-store.js';
+import type { ScheduledTimer, TimerWheel } from '../timing/timer-wheel.js';
 import type { CallDesk } from './call-desk.js';
 
 export interface CallLeasesDeps {
@@ -11,7 +12,7 @@ export interface CallLeasesDeps {
   readonly callStore: CallStore;
   readonly owner: string;
   readonly leaseMs: number;
-  readonly after: (delayMs: number, callback: () => void) => () => void;
+  readonly timers: TimerWheel;
   readonly logger: Logger;
   readonly onQuestion: (question: PendingQuestion) => void;
 }
@@ -23,7 +24,7 @@ const RENEWALS_PER_LEASE = 3;
 
 export class CallLeases {
   private readonly deps: CallLeasesDeps;
-  private cancelTimer: (() => void) | undefined;
+  private timer: ScheduledTimer | undefined;
   private renewedAtMs = 0;
   private working: Promise<void> | undefined;
   private again = false;
@@ -35,7 +36,7 @@ export class CallLeases {
 
   /** To be called when there are calls; does nothing while it runs already. */
   start(): void {
-    if (this.cancelTimer || this.working || this.stopped) return;
+    if (this.timer || this.working || this.stopped) return;
     this.renewedAtMs = performance.now();
     this.schedule();
   }
@@ -47,8 +48,8 @@ export class CallLeases {
       this.again = true;
       return;
     }
-    this.cancelTimer?.();
-    this.cancelTimer = undefined;
+    this.deps.timers.cancel(this.timer);
+    this.timer = undefined;
     this.working = this.turn().finally(() => {
       this.working = undefined;
       if (this.stopped || this.deps.desk.size === 0) return;
@@ -62,13 +63,13 @@ export class CallLeases {
   /** Stops; resolves when nothing is in progress any more. */
   async stop(): Promise<void> {
     this.stopped = true;
-    this.cancelTimer?.();
+    this.deps.timers.cancel(this.timer);
     await this.working;
   }
 
   private schedule(): void {
-    this.cancelTimer = this.deps.after(POLL_MS, () => {
-      this.cancelTimer = undefined;
+    this.timer = this.deps.timers.schedule(POLL_MS, () => {
+      this.timer = undefined;
       this.look();
     });
   }

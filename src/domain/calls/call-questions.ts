@@ -10,6 +10,7 @@ import { withSpan } from '../../observability/tracing.js';
 import { VoiceAuthError } from '../errors.js';
 import type { CallAsked, CallKey, CallStore, PendingQuestion, StoredAnswer } from '../ports/call-store.js';
 import { StateWatch } from '../timing/state-watch.js';
+import type { TimerWheel } from '../timing/timer-wheel.js';
 import type { CallAnswers } from './call-answers.js';
 import type { CallDesk } from './call-desk.js';
 import { questionName } from './call-ids.js';
@@ -23,7 +24,7 @@ export interface CallQuestionsDeps {
   readonly answers: CallAnswers;
   readonly callStore: CallStore;
   readonly owner: string;
-  readonly after: (delayMs: number, callback: () => void) => () => void;
+  readonly timers: TimerWheel;
   /** Tells other processes that there is something for them in the store. */
   readonly ring: () => void;
   readonly metrics: Metrics;
@@ -52,10 +53,11 @@ export class CallQuestions {
   private readonly deps: CallQuestionsDeps;
   /** Questions in progress in this process: the same one, asked again, waits for the same answer. */
   private readonly open = new Map<string, Promise<StoredAnswer>>();
-  private readonly watch = new StateWatch();
+  private readonly watch: StateWatch;
 
   constructor(deps: CallQuestionsDeps) {
     this.deps = deps;
+    this.watch = new StateWatch(deps.timers);
   }
 
   /** There may be an answer of another process. */
@@ -236,7 +238,7 @@ export class CallQuestions {
       } catch (error) {
         const away = error instanceof VoiceAuthError && error.code === 'DatabaseUnavailable';
         if (!away || performance.now() + RETRY_MS >= deadline) throw error;
-        await new Promise<void>((resolve) => this.deps.after(RETRY_MS, resolve));
+        await new Promise<void>((resolve) => this.deps.timers.schedule(RETRY_MS, resolve));
       }
     }
   }

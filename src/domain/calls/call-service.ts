@@ -12,6 +12,7 @@ import type { CallStore } from '../ports/call-store.js';
 import type { Doorbell } from '../ports/doorbell.js';
 import type { SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
 import type { SpeakerScorer } from '../scoring/scorer.js';
+import type { TimerWheel } from '../timing/timer-wheel.js';
 import { AttemptRecorder } from '../verification/attempt-recorder.js';
 import { CallAnswers } from './call-answers.js';
 import { CallDesk } from './call-desk.js';
@@ -43,8 +44,7 @@ export interface CallServiceDeps {
   readonly scorer: SpeakerScorer;
   readonly enrollment: EnrollmentUseCase;
   readonly doorbell: Doorbell;
-  /** Runs a callback once, later; returns what cancels it. */
-  readonly after: (delayMs: number, callback: () => void) => () => void;
+  readonly timers: TimerWheel;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly shutdown: AbortSignal;

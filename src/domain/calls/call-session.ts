@@ -18,6 +18,7 @@ import type { CallKey, CallProgress } from '../ports/call-store.js';
 import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
 import type { SpeakerScorer } from '../scoring/scorer.js';
 import { StateWatch } from '../timing/state-watch.js';
+import type { TimerWheel } from '../timing/timer-wheel.js';
 import type { Finding } from '../verification/attempt-recorder.js';
 import { CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
 import { lookRule } from '../verification/claim.js';
@@ -29,6 +30,7 @@ export interface CallSessionDeps {
   readonly scorer: SpeakerScorer;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  readonly timers: TimerWheel;
   /** Told when the audio has ended for good, once per listening. */
   readonly onEnd: (end: CallSessionEnd) => void;
 }
@@ -60,7 +62,7 @@ export class CallSession {
   private readonly claims = new Map<string, CallLooks>();
   /** Decided claims that somebody was told about: asked again, it is a new question with looks of its own. */
   private readonly answered = new WeakSet<CallLooks>();
-  private readonly watch = new StateWatch();
+  private readonly watch: StateWatch;
   private state: 'idle' | 'connecting' | 'listening' | 'ended' = 'idle';
   private stopListening = new AbortController();
   private ending: CallSessionEnd = 'stopped';
@@ -73,6 +75,7 @@ export class CallSession {
     this.deps = deps;
     this.inference = { priority: 'live', signal: this.disposal.signal };
     this.embedding = new SpeechEmbedding(deps.embedder);
+    this.watch = new StateWatch(deps.timers);
     this.speech = new CallerSpeech({
       detector: deps.detector,
       maxSpeechMs: deps.config.maxSpeechMs,
