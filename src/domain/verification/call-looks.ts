@@ -38,7 +38,7 @@ export class CallLooks {
   private running: Promise<void> | undefined;
   private nextLookMs: number;
   private lookedAtMs = 0;
-  private audioMs = 0;
+  private audioMs: number | undefined;
   private verdict: LookVerdict | undefined;
   private taken = 0;
   private error: unknown;
@@ -73,8 +73,8 @@ export class CallLooks {
     return this.lookedAtMs;
   }
 
-  /** Position in the call's audio at which the latest look became due. */
-  get decidedAtAudioMs(): number {
+  /** Position in the call's audio at which the latest look became due; undefined when it was the last one. */
+  get decidedAtAudioMs(): number | undefined {
     return this.audioMs;
   }
 
@@ -109,7 +109,7 @@ export class CallLooks {
   private async take(speech: CallerSpeech, final: boolean): Promise<void> {
     const { inference, user, scorer, rule } = this.options;
     const netSpeechMs = speech.netSpeechMs;
-    const audioMs = speech.positionOf(final ? netSpeechMs : this.nextLookMs);
+    const audioMs = final ? undefined : speech.positionOf(this.nextLookMs);
     const probe = await this.embedding.embed(speech.samples(), inference);
     const { fmr } = this.reference.compare(probe, netSpeechMs);
     const quality = speech.qualityReport();

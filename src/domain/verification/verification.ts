@@ -35,7 +35,7 @@ export interface VerificationResult {
   readonly threshold: number;
   readonly netSpeechMs: number;
   readonly looks: number;
-  /** Position in the call's audio at which there was enough speech for this decision; undefined for anything else. */
+  /** Position in the call's audio at which there was enough speech for this decision; undefined when it took the end. */
   readonly audioMs?: number | undefined;
 }
 

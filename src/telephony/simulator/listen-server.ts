@@ -33,6 +33,8 @@ export interface CallStats extends Readonly<PlaybackCounters> {
   readonly refused: number;
   /** Listeners at present. */
   readonly open: number;
+  /** When the latest connection opened, as `performance.now()` counts; 0 before the first. Its audio is paced from there. */
+  readonly openedAtMs: number;
 }
 
 export interface ListenSimulator {
@@ -45,7 +47,9 @@ export interface ListenSimulator {
   /** What one call has sent so far, over all its listeners; zeros for a call nobody asked for. */
   stats(callId: string): CallStats;
   /** Sums over all calls. */
-  totals(): CallStats;
+  totals(): Omit<CallStats, 'openedAtMs'>;
+  /** Forgets the counts of a call that is over, for those who play many. */
+  forget(callId: string): void;
   /** Cuts all connections and stops listening. */
   close(): Promise<void>;
 }
@@ -56,7 +60,7 @@ interface PreparedCall {
   readonly audio: WireAudio;
 }
 
-type Counters = PlaybackCounters & { connections: number; refused: number; open: number };
+type Counters = PlaybackCounters & { connections: number; refused: number; open: number; openedAtMs: number };
 
 const PATH = /^\/([A-Za-z0-9._~-]{1,128})\/listen$/;
 const STATUS_TEXT: Readonly<Record<number, string>> = {
@@ -113,7 +117,11 @@ class Simulator implements ListenSimulator {
     return { ...(this.#counters.get(callId) ?? noCounters()) };
   }
 
-  totals(): CallStats {
+  forget(callId: string): void {
+    this.#counters.delete(callId);
+  }
+
+  totals(): Omit<CallStats, 'openedAtMs'> {
     const sum = noCounters();
     for (const counters of this.#counters.values()) {
       for (const key of Object.keys(sum) as (keyof Counters)[]) sum[key] += counters[key];
@@ -170,6 +178,7 @@ class Simulator implements ListenSimulator {
       counters.connections++;
       counters.open++;
       const startedMs = performance.now();
+      counters.openedAtMs = startedMs;
       const playback = new CallPlayback({ socket, connection, audio, variant, counters, startedMs });
       const leave = this.#ticker.add((nowMs) => {
         if (!playback.serve(nowMs)) leave();
@@ -223,5 +232,5 @@ function refuse(connection: Duplex, how: number | 'reset'): void {
 }
 
 function noCounters(): Counters {
-  return { framesSent: 0, audioBytesSent: 0, textFramesSent: 0, connections: 0, refused: 0, open: 0 };
+  return { framesSent: 0, audioBytesSent: 0, textFramesSent: 0, connections: 0, refused: 0, open: 0, openedAtMs: 0 };
 }
