@@ -9,6 +9,7 @@ import type { TransactionRunner } from '../storage/postgrest-shim.js';
 import { DatabaseDesk } from './database-desk.js';
 import { type PrimaryMessage, parseWorkerMessage, type WorkerMessage } from './messages.js';
 import { Questions } from './questions.js';
+import { closeUntakenConnections } from './untaken-connections.js';
 
 export interface WorkerEvents {
   onReady(url: string): void;
@@ -54,6 +55,7 @@ export class WorkerProcess {
       return;
     }
     this.#worker = worker;
+    closeUntakenConnections(worker);
     worker.on('message', (message: unknown) => this.#receive(message));
     worker.on('error', () => {
       if (worker.process.pid === undefined) this.#leave('the process cannot be started');

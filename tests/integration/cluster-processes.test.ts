@@ -65,6 +65,20 @@ describe('server processes', () => {
     expect(metricSum(String((await ask(url, 'metrics')).value), 'voice_auth_worker_restarts_total')).toBe(1);
   });
 
+  it('leave no caller waiting whose connection was on its way to one that dies', async () => {
+    const url = await start('plain');
+    const pids = await askAll(url, 'pid');
+    const { id: blocked } = await ask(url, 'block');
+    const replies: Reply[] = [];
+    // Each worker gets its turn; the blocked one does not take the connection that is sent to it, and gets no other.
+    const asks = Array.from({ length: 6 }, async () => replies.push(await ask(url, 'id')));
+    const outcomes = Promise.allSettled(asks);
+    await vi.waitFor(() => expect(replies).toHaveLength(5));
+    process.kill(Number(pids.get(blocked)), 'SIGKILL');
+    expect((await outcomes).filter(({ status }) => status === 'rejected')).toHaveLength(1);
+    await askAll(url, 'id');
+  });
+
   it('use the database of the primary as if it were their own', { timeout: 60_000 }, async () => {
     const folder = await temporaryFolder();
     const sql = `select now()::date as day, '\\x0102'::bytea as bytes, 9007199254740993::int8 as big, null as nothing,

@@ -17,6 +17,13 @@ async function startToy(link) {
   link.onRing('bell', (payload) => heard.push(payload));
   const actions = {
     '/id': () => link.id,
+    '/pid': () => process.pid,
+    // Answers, and hears nothing for longer than any test.
+    '/block': () => {
+      setImmediate(() => {
+        for (const endMs = performance.now() + 60_000; performance.now() < endMs; );
+      });
+    },
     '/workers': () => link.workers(),
     '/heard': () => heard,
     '/ring': (text) => link.ring('bell', text),
