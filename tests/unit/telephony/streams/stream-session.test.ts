@@ -161,6 +161,16 @@ describe('a stream can be opened', () => {
   });
 });
 
+it('reads on from a stream that is refused, to see its close frame', async () => {
+  const { socket, outcomes } = session(async () => false);
+  socket.say(START);
+  expect(socket.paused).toBe(true);
+  await turn();
+  expect(socket.closes).toEqual([1008]);
+  expect(socket.paused).toBe(false);
+  expect(await outcomes()).toEqual(['bad_token']);
+});
+
 it('ends what was opened when the token turns out to be no good', async () => {
   const sink = notes();
   const { socket, outcomes } = session(async ({ source }) => {
