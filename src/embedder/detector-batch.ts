@@ -1,7 +1,6 @@
 /**
  * Speech detection of several streams in one run: one row of the network's input per stream. The recurrent network is
- * called once per frame anyway, and a call costs more than its arithmetic: 16 rows take six times as long as one
- * (`npm run bench:embed` prints it). Knows nothing of processes or the runtime.
+ * called once per frame anyway, and a call costs more than its arithmetic: 16 rows take six times as long as one. Knows nothing of processes or the runtime.
  */
 import {
   DETECTOR_CONTEXT_SAMPLES,
@@ -32,20 +31,36 @@ export function frameCount(input: DetectInput): number {
   return Math.floor((input.samples.length - DETECTOR_CONTEXT_SAMPLES) / DETECTOR_FRAME_SAMPLES);
 }
 
-/** One message for several requests, which must be sorted: most frames first. */
-export function packDetects(inputs: readonly DetectInput[]): DetectBatch {
-  const frames = inputs.map(frameCount);
-  const [only] = inputs;
-  if (only && inputs.length === 1) return { kind: 'detect', frames, samples: only.samples, states: only.state };
-  const samples = new Float32Array(inputs.reduce((sum, input) => sum + input.samples.length, 0));
-  const states = new Float32Array(inputs.length * DETECTOR_STATE_VALUES);
-  let at = 0;
-  for (const [row, input] of inputs.entries()) {
-    samples.set(input.samples, at);
-    at += input.samples.length;
-    states.set(input.state, row * DETECTOR_STATE_VALUES);
+/**
+ * Makes one message of several requests, in buffers that are used again and again: memory outside the heap that is thrown
+ * away with every message costs more in garbage collection than the copying does.
+ */
+export class DetectPacker {
+  private samples = new Float32Array(0);
+  private states = new Float32Array(0);
+
+  /** Requests must be sorted: most frames first. What is given is good until the next call; sending it copies it. */
+  pack(inputs: readonly DetectInput[]): DetectBatch {
+    const frames = inputs.map(frameCount);
+    const [only] = inputs;
+    if (only && inputs.length === 1) return { kind: 'detect', frames, samples: only.samples, states: only.state };
+    const sampleCount = inputs.reduce((sum, { samples }) => sum + samples.length, 0);
+    const stateCount = inputs.length * DETECTOR_STATE_VALUES;
+    if (this.samples.length < sampleCount) this.samples = new Float32Array(sampleCount);
+    if (this.states.length < stateCount) this.states = new Float32Array(stateCount);
+    let at = 0;
+    for (const [row, { samples, state }] of inputs.entries()) {
+      this.samples.set(samples, at);
+      at += samples.length;
+      this.states.set(state, row * DETECTOR_STATE_VALUES);
+    }
+    return {
+      kind: 'detect',
+      frames,
+      samples: this.samples.subarray(0, sampleCount),
+      states: this.states.subarray(0, stateCount),
+    };
   }
-  return { kind: 'detect', frames, samples, states };
 }
 
 /** What each row of a batch is answered with; arrays of their own, so that none keeps the whole message alive. */

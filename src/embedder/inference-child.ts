@@ -3,7 +3,7 @@
  * a run blocks its thread, cannot be interrupted, and takes the whole process down when it crashes.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { allFinite, type DetectorStep, packDetects, runDetectorBatch } from './detector-batch.js';
+import { allFinite, type DetectorStep, DetectPacker, runDetectorBatch } from './detector-batch.js';
 import {
   type ChildMessage,
   DETECTOR_CONTEXT_SAMPLES,
@@ -72,7 +72,7 @@ async function warmUp(loaded: Models): Promise<void> {
   for (let i = 0; i < waveform.length; i++) waveform[i] = 0.05 * Math.sin(i * 0.1) * Math.sin(i * 0.0013);
   await embed(loaded, waveform);
   const samples = waveform.slice(0, DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES);
-  const batch = packDetects([{ samples, state: new Float32Array(DETECTOR_STATE_VALUES) }]);
+  const batch = new DetectPacker().pack([{ samples, state: new Float32Array(DETECTOR_STATE_VALUES) }]);
   const { faults } = await runDetectorBatch(batch, detectorStep(loaded.detector));
   if (faults[0]) throw new UnusableOutput('the speech detector gives no probability');
 }

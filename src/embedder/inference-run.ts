@@ -1,7 +1,7 @@
 /** What a child does at a time: one embedding, or the speech detection of several streams together. */
 import type { InferenceOptions } from '../domain/ports/speaker-model.js';
 import type { ScheduledTimer } from '../domain/timing/timer-wheel.js';
-import { frameCount, packDetects, unpackDetects } from './detector-batch.js';
+import { type DetectPacker, frameCount, unpackDetects } from './detector-batch.js';
 import type { InferenceFault, InferenceInput, InferenceOutput, RunInput, RunOutput } from './inference-protocol.js';
 
 /** One request to the pool, from its admission to its answer. */
@@ -44,10 +44,10 @@ export class InferenceRun {
     return this.jobs.some((job) => !job.settled);
   }
 
-  /** The message to the child. */
-  input(): RunInput {
+  /** What goes to the child; good until the packer's next use. */
+  input(packer: DetectPacker): RunInput {
     const [first] = this.jobs;
-    return first?.input.kind === 'embed' ? first.input : packDetects(this.detects());
+    return first?.input.kind === 'embed' ? first.input : packer.pack(this.detects());
   }
 
   /** What each job is answered with. */

@@ -31,7 +31,8 @@ export class SileroSpeechDetector implements SpeechDetector {
 
 class SileroStream implements SpeechDetectorStream {
   private state: Float32Array = new Float32Array(DETECTOR_STATE_VALUES);
-  private context = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
+  /** The context, and behind it room for the samples of a request; only one is under way at a time. */
+  private buffer = new Float32Array(DETECTOR_CONTEXT_SAMPLES);
   private busy = false;
 
   constructor(private readonly pool: InferencePool) {}
@@ -42,18 +43,27 @@ class SileroStream implements SpeechDetectorStream {
       throw misuse(`a speech detector takes whole frames of ${DETECTOR_FRAME_SAMPLES} samples`);
     }
     if (samples.length === 0) return new Float32Array(0);
-    const input = new Float32Array(DETECTOR_CONTEXT_SAMPLES + samples.length);
-    input.set(this.context);
-    input.set(samples, DETECTOR_CONTEXT_SAMPLES);
+    const input = this.inputOf(samples);
     this.busy = true;
     try {
       const output = await this.pool.run<'detect'>({ kind: 'detect', samples: input, state: this.state }, options);
       this.state = output.state;
-      this.context = input.slice(-DETECTOR_CONTEXT_SAMPLES);
+      input.copyWithin(0, input.length - DETECTOR_CONTEXT_SAMPLES);
       return output.probabilities;
     } finally {
       this.busy = false;
     }
+  }
+
+  private inputOf(samples: Float32Array): Float32Array {
+    const length = DETECTOR_CONTEXT_SAMPLES + samples.length;
+    if (this.buffer.length < length) {
+      const context = this.buffer.subarray(0, DETECTOR_CONTEXT_SAMPLES);
+      this.buffer = new Float32Array(length);
+      this.buffer.set(context);
+    }
+    this.buffer.set(samples, DETECTOR_CONTEXT_SAMPLES);
+    return this.buffer.subarray(0, length);
   }
 }
 

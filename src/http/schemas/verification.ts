@@ -59,7 +59,8 @@ export const verifyReply = z
     threshold: z.number(),
     net_speech_seconds: z.number().min(0),
     audio_seconds: z.number().min(0).nullable().meta({
-      description: 'How far into the call there was enough speech for this decision; null when it took the end of the audio',
+      description:
+        'How far into the call there was enough speech for this decision; null when it took the end of the audio',
     }),
     attempt_id: z.string(),
     correlation_id: fields.correlationId,

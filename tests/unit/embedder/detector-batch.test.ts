@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type DetectorStep,
-  packDetects,
+  DetectPacker,
   runDetectorBatch,
   unpackDetects,
 } from '../../../src/embedder/detector-batch.js';
@@ -50,7 +50,7 @@ function expected({ samples, state }: Stream) {
 }
 
 async function run(streams: readonly Stream[], step: DetectorStep) {
-  const batch = packDetects(streams);
+  const batch = new DetectPacker().pack(streams);
   return unpackDetects(batch.frames, await runDetectorBatch(batch, step));
 }
 
@@ -112,11 +112,25 @@ describe('a detector batch', () => {
     await expect(run([stream(1, 1), stream(2, 1)], broken)).rejects.toThrow('out of memory');
   });
 
-  it('sends two arrays that are as long as their buffers, and answers with arrays of their own', async () => {
-    const streams = [stream(1, 3), stream(2, 1)];
-    const batch = packDetects(streams);
-    for (const array of [batch.samples, batch.states]) expect(array.byteLength).toBe(array.buffer.byteLength);
-    for (const answer of unpackDetects(batch.frames, await runDetectorBatch(batch, toyNetwork().step))) {
+  it('is packed into the same memory again, of which only the batch shows', async () => {
+    const packer = new DetectPacker();
+    const [large, small] = [
+      [stream(1, 3), stream(2, 2), stream(3, 1)],
+      [stream(4, 1), stream(5, 1)],
+    ];
+    const first = packer.pack(large);
+    const { buffer } = first.samples;
+    expect(unpackDetects(first.frames, await runDetectorBatch(first, toyNetwork().step))).toEqual(large.map(expected));
+    const second = packer.pack(small);
+    expect(second.samples.buffer).toBe(buffer);
+    expect(second.samples).toHaveLength(2 * (CONTEXT + FRAME));
+    expect(unpackDetects(second.frames, await runDetectorBatch(second, toyNetwork().step))).toEqual(
+      small.map(expected),
+    );
+  });
+
+  it('is answered with arrays of their own, which keep no message alive', async () => {
+    for (const answer of await run([stream(1, 3), stream(2, 1)], toyNetwork().step)) {
       if (typeof answer === 'string') throw new Error(answer);
       for (const array of [answer.probabilities, answer.state]) expect(array.byteLength).toBe(array.buffer.byteLength);
     }

@@ -45,6 +45,19 @@ describe('a speech detector stream', () => {
     expect(requests[1]?.state).toEqual(new Float32Array(256).fill(7));
   });
 
+  it('takes the past along into requests of any length', async () => {
+    const { pool, requests } = recordingPool();
+    const stream = new SileroSpeechDetector(pool).createStream();
+    for (const [index, count] of [1, 5, 2, 9].entries()) {
+      const answer = stream.detect(frames(count, index + 1), live);
+      expect(requests[index]?.samples).toEqual(
+        Float32Array.of(...new Array(64).fill(index), ...new Array(count * 512).fill(index + 1)),
+      );
+      requests[index]?.answer(index);
+      expect(await answer).toHaveLength(count);
+    }
+  });
+
   it('copies the samples, so that the caller may reuse its buffer', async () => {
     const { pool, requests } = recordingPool();
     const samples = frames(1, 0.1);
