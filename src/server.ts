@@ -10,7 +10,9 @@ import { DEVELOPMENT_KEY_FILE } from './config/client-environment.js';
 import type { Config } from './config/config.js';
 import { ConfigurationError } from './config/environment.js';
 import { WorkLimit } from './domain/admission.js';
+import type { CallsUseCase } from './domain/calls/calls.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
+import { VoiceAuthError } from './domain/errors.js';
 import { calibrationSchema } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
 import { UserDirectory } from './domain/users/user-directory.js';
@@ -29,6 +31,8 @@ import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js
 import { prepareDataFolder, readOrCreateSecret } from './storage/data-folder.js';
 import { openStorage } from './storage/open-storage.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
+import { VapiApi } from './telephony/vapi/webhook/vapi-api.js';
+import { VapiWebhook } from './telephony/vapi/webhook/vapi-webhook.js';
 
 export interface RunningServer {
   readonly url: string;
@@ -44,6 +48,20 @@ const PART_CLOSE_MS = 5_000;
 const IDLE_SWEEP_MS = 100;
 /** A decoded recording of five minutes may take 100 MB. */
 const MAX_DECODED_RECORDINGS = 8;
+
+/** INTEGRATION: goes when call sessions are made; until then no call is listened to and every question says so. */
+const NO_CALL_SESSIONS: CallsUseCase = {
+  begin: noCallSessions,
+  note: () => undefined,
+  verify: noCallSessions,
+  enroll: noCallSessions,
+  status: async () => undefined,
+  end: async () => undefined,
+};
+
+async function noCallSessions(): Promise<never> {
+  throw new VoiceAuthError('CallNotFoundError', 'This service does not listen to calls');
+}
 
 /** Starts everything and listens. Rejects with a clear error (and nothing left open) when a part cannot start. */
 export async function startServer(config: Config): Promise<RunningServer> {
@@ -102,6 +120,24 @@ export async function startServer(config: Config): Promise<RunningServer> {
       shutdown: giveUp.signal,
     };
     const verification = new Verification({ ...parts, config: config.verification });
+    const vapiApi = new VapiApi({ api: config.vapiApi, outbound: config.outbound });
+    closers.push({ name: 'vapi_api', close: () => vapiApi.close() });
+    const webhook = new VapiWebhook({
+      config: config.vapiWebhook,
+      // INTEGRATION: the call sessions go here.
+      calls: NO_CALL_SESSIONS,
+      api: vapiApi,
+      metrics,
+      logger,
+      shutdown: giveUp.signal,
+    });
+    closers.push({
+      name: 'vapi_webhook',
+      close: async () => {
+        giveUp.abort();
+        await webhook.close();
+      },
+    });
     const app = createApp({
       config: config.http,
       keys: access.ring,
@@ -111,6 +147,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       enrollment: new Enrollment({ ...parts, config: config.enrollment }),
       verification,
       users: new UserDirectory(storage.store),
+      webhook,
       health: createHealthReporter({
         store: storage.store,
         backend: storage.backend,
