@@ -36,6 +36,8 @@ import { openStorage } from './storage/open-storage.js';
 import { streamInstructions } from './telephony/streams/stream-instructions.js';
 import { createStreamServer, type StreamServer } from './telephony/streams/stream-server.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
+import { VapiApi } from './telephony/vapi/webhook/vapi-api.js';
+import { VapiWebhook } from './telephony/vapi/webhook/vapi-webhook.js';
 
 export interface RunningServer {
   readonly url: string;
@@ -127,6 +129,23 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       timers,
     });
     closers.push({ name: 'calls', close: () => calls.close() });
+    const vapiApi = new VapiApi({ api: config.vapiApi, outbound: config.outbound });
+    closers.push({ name: 'vapi_api', close: () => vapiApi.close() });
+    const webhook = new VapiWebhook({
+      config: config.vapiWebhook,
+      calls,
+      api: vapiApi,
+      metrics,
+      logger,
+      shutdown: giveUp.signal,
+    });
+    closers.push({
+      name: 'vapi_webhook',
+      close: async () => {
+        giveUp.abort();
+        await webhook.close();
+      },
+    });
     let url = '';
     const streams = createStreamServer({
       config: config.streams,
@@ -148,6 +167,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       calls,
       streams: calls,
       streamGuide: (platform, token) => streamInstructions({ platform, token, publicUrl: publicUrlOf(config, url) }),
+      webhook,
       health: createHealthReporter({
         store: storage.store,
         backend: storage.backend,

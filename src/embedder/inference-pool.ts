@@ -11,8 +11,8 @@ import type { Logger } from '../observability/logger.js';
 import type { Metrics } from '../observability/metrics.js';
 import { type Answer, ChildSlot, type ChildSlotOptions } from './child-slot.js';
 import { DetectPacker } from './detector-batch.js';
+import { faultError, notRunning, shuttingDown, unavailable } from './inference-errors.js';
 import type {
-  InferenceFault,
   InferenceInput,
   InferenceKind,
   InferenceOutput,
@@ -376,28 +376,5 @@ export class InferencePool {
     const aheadSeconds = (this.line.length * this.meanRunMs) / this.slots.length / 1000;
     const retryAfterSeconds = Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, Math.ceil(aheadSeconds)));
     return new VoiceAuthError('Busy', message, { retryAfterSeconds });
-  }
-}
-
-function unavailable(message: string): VoiceAuthError {
-  return new VoiceAuthError('InferenceUnavailable', message);
-}
-
-function notRunning(): VoiceAuthError {
-  return unavailable('The speaker model is not running.');
-}
-
-function shuttingDown(): VoiceAuthError {
-  return unavailable('The service is shutting down.');
-}
-
-function faultError(fault: InferenceFault): VoiceAuthError {
-  switch (fault) {
-    case 'unusable_input':
-      return new VoiceAuthError('AudioProcessingError', 'The audio has samples that are not numbers.');
-    case 'unusable_output':
-      return new VoiceAuthError('AudioProcessingError', 'The speaker model can make nothing of this audio.');
-    case 'runtime':
-      return unavailable('The speaker model failed on this request.');
   }
 }

@@ -11,7 +11,7 @@ import type { VerificationUseCase } from '../domain/verification/verification.js
 import type { Logger } from '../observability/logger.js';
 import type { Metrics } from '../observability/metrics.js';
 import type { ApiKeyRing } from './api-keys.js';
-import { authentication } from './middleware/authentication.js';
+import { AuthenticationFailures, authentication } from './middleware/authentication.js';
 import { correlation } from './middleware/correlation.js';
 import { closeWhileDraining, refuseWhileDraining } from './middleware/draining.js';
 import { errorHandler, notFound } from './middleware/error-handler.js';
@@ -19,6 +19,7 @@ import { instrumentation } from './middleware/instrumentation.js';
 import { jsonBody } from './middleware/json-body.js';
 import { multipartBody } from './middleware/multipart-body.js';
 import { addressLimit, userLimit } from './middleware/rate-limits.js';
+import { rawBody } from './middleware/raw-body.js';
 import { apiHeaders, crossOrigin, documentationHeaders, noStore } from './middleware/security-headers.js';
 import { createOpenApiDocument } from './openapi.js';
 import { createOperations, metricsOperation } from './operations.js';
@@ -29,6 +30,8 @@ import { enrollmentRoutes } from './routes/enrollment.js';
 import { serviceRoutes } from './routes/service.js';
 import { userRoutes } from './routes/users.js';
 import { verificationRoutes } from './routes/verification.js';
+import { screenWebhook, webhookRoutes } from './routes/webhook.js';
+import type { WebhookHandler } from './webhook-handler.js';
 
 export interface AppDeps {
   readonly config: HttpConfig;
@@ -44,6 +47,8 @@ export interface AppDeps {
   readonly calls: CallsUseCase;
   readonly streams: StreamsUseCase;
   readonly streamGuide: StreamGuide;
+  /** Of VAPI. */
+  readonly webhook: WebhookHandler;
   readonly health: HealthReporter;
   readonly isDraining: () => boolean;
   /** Requests may ask for this threshold or a higher one. */
@@ -52,7 +57,7 @@ export interface AppDeps {
   readonly maxListenSeconds: number;
 }
 
-/** Bad keys from one address per minute, as a share of all its requests. */
+/** Bad keys and unproven webhooks from one address per minute, as a share of all its requests. */
 const FAILED_AUTHENTICATION_SHARE = 0.2;
 
 /** Builds the app. It never listens and starts no timers; whoever listens also calls `applyServerLimits`. */
@@ -60,6 +65,10 @@ export function createApp(deps: AppDeps): Express {
   const { config, logger, metrics, isDraining } = deps;
   const operations = { ...createOperations(deps), metrics: metricsOperation(config.metricsPublic) };
   const document = createOpenApiDocument(Object.values(operations));
+  const failures = new AuthenticationFailures({
+    metrics,
+    maxPerMinute: Math.ceil(config.rateLimitPerMinute * FAILED_AUTHENTICATION_SHARE),
+  });
 
   const app = express();
   app.disable('x-powered-by');
@@ -82,6 +91,7 @@ export function createApp(deps: AppDeps): Express {
     ...verificationRoutes(operations, deps),
     ...callRoutes(operations, deps),
     ...userRoutes(operations, deps.users),
+    ...webhookRoutes(operations, { handler: deps.webhook, failures }),
     ...serviceRoutes(operations, {
       health: deps.health,
       metrics,
@@ -91,20 +101,22 @@ export function createApp(deps: AppDeps): Express {
       documentationPage: swaggerUi.generateHTML(document, { customSiteTitle: 'voice-auth API' }),
     }),
   ];
-  mountRoutes(app, routes, checksOf(deps));
+  mountRoutes(app, routes, checksOf(deps, failures));
   app.use(notFound(), errorHandler(logger));
   return app;
 }
 
-function checksOf({ config, keys, metrics, rateLimits, isDraining }: AppDeps): Checks {
-  const maxFailuresPerMinute = Math.ceil(config.rateLimitPerMinute * FAILED_AUTHENTICATION_SHARE);
+function checksOf(deps: AppDeps, failures: AuthenticationFailures): Checks {
+  const { config, keys, metrics, rateLimits, isDraining, webhook } = deps;
   return {
     refuseWhileDraining: refuseWhileDraining(isDraining),
-    authenticate: authentication({ keys, metrics, maxFailuresPerMinute }),
+    authenticate: authentication({ keys, failures }),
     addressLimit: addressLimit({ limit: config.rateLimitPerMinute, store: rateLimits, metrics }),
     userLimit: userLimit({ limit: config.userRateLimitPerMinute, store: rateLimits, metrics }),
     jsonBody: jsonBody(),
     multipartBody: multipartBody(config.maxUploadBytes),
+    screenWebhook: screenWebhook({ handler: webhook, failures }),
+    rawBody: rawBody(),
   };
 }
 

@@ -17,6 +17,18 @@ const DESCRIPTION = [
 
 const SECURITY = 'apiKey';
 
+/** Ways of VAPI to show who it is; any one of those that are configured will do. */
+const WEBHOOK_SECURITY = {
+  webhookSecret: { type: 'apiKey', in: 'header', name: 'X-Vapi-Secret' },
+  webhookToken: { type: 'http', scheme: 'bearer' },
+  webhookSignature: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'X-Signature',
+    description: 'HMAC over the time and the raw body; header names, hash and encoding are configured',
+  },
+} as const;
+
 const correlationHeaders = z.object({
   'x-correlation-id': z.string().optional().meta({ description: 'Your id for this request' }),
   'x-call-id': z.string().optional().meta({ description: "The platform's id of the call" }),
@@ -26,6 +38,9 @@ const correlationHeaders = z.object({
 export function createOpenApiDocument(operations: readonly Operation[]) {
   const registry = new OpenAPIRegistry();
   registry.registerComponent('securitySchemes', SECURITY, { type: 'http', scheme: 'bearer' });
+  for (const [name, scheme] of Object.entries(WEBHOOK_SECURITY)) {
+    registry.registerComponent('securitySchemes', name, scheme);
+  }
   for (const operation of operations) registry.registerPath(pathOf(operation));
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: '3.1.0',
@@ -37,11 +52,13 @@ export function createOpenApiDocument(operations: readonly Operation[]) {
 /** Every code the operation can answer with: its own and those implied by access, limits and input. */
 export function errorCodesOf(operation: Operation): ErrorCode[] {
   const { access, limits, body, errors } = operation;
-  const guarded: readonly ErrorCode[] = ['ValidationError', 'Unauthorized', 'Forbidden', 'RateLimited'];
+  const guarded: readonly ErrorCode[] = ['Unauthorized', 'Forbidden', 'RateLimited'];
   const limited: readonly ErrorCode[] = ['Busy', 'DatabaseUnavailable'];
-  const withBody: readonly ErrorCode[] = ['UnsupportedMediaType', 'PayloadTooLarge'];
+  const withBody: readonly ErrorCode[] =
+    body?.kind === 'raw' ? ['PayloadTooLarge', 'Busy'] : ['UnsupportedMediaType', 'PayloadTooLarge'];
   return [
     ...new Set<ErrorCode>([
+      ...(access === 'public' || access === 'webhook' ? [] : (['ValidationError'] as const)),
       ...(access === 'public' ? [] : guarded),
       ...(limits === 'none' ? [] : limited),
       ...(body ? withBody : []),
@@ -60,7 +77,7 @@ function pathOf(operation: Operation): RouteConfig {
     tags: [tag],
     summary,
     ...(description ? { description } : {}),
-    security: access === 'public' ? [] : [{ [SECURITY]: [access] }],
+    security: securityOf(access),
     request: {
       ...(params ? { params } : {}),
       ...(query ? { query } : {}),
@@ -71,8 +88,15 @@ function pathOf(operation: Operation): RouteConfig {
   };
 }
 
+function securityOf(access: Operation['access']): Record<string, string[]>[] {
+  if (access === 'public') return [];
+  if (access === 'webhook') return Object.keys(WEBHOOK_SECURITY).map((name) => ({ [name]: [] }));
+  return [{ [SECURITY]: [access] }];
+}
+
 function requestBody(body: NonNullable<Operation['body']>) {
   if (body.kind === 'json') return { required: true, content: { 'application/json': { schema: body.schema } } };
+  if (body.kind === 'raw') return { required: true, content: { 'application/json': { schema: body.document } } };
   const audio = z.string().meta({ format: 'binary', description: 'The recording: WAV, MP3, FLAC, Ogg or WebM' });
   return { required: true, content: { 'multipart/form-data': { schema: body.form.extend({ audio }) } } };
 }

@@ -2,6 +2,7 @@
  * What an operation of the API is: one description from which the route, its checks, its name in metrics and its place
  * in the API document are all made, so that they cannot drift apart.
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import type { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.js';
 import type { VerificationProgress } from '../domain/verification/verification.js';
@@ -10,7 +11,9 @@ import type { Scope } from './api-keys.js';
 export type OperationBody =
   | { readonly kind: 'json'; readonly schema: z.ZodType }
   /** One file named `audio` beside the text fields of `form`, which `schema` parses. */
-  | { readonly kind: 'multipart'; readonly form: z.ZodObject; readonly schema: z.ZodType };
+  | { readonly kind: 'multipart'; readonly form: z.ZodObject; readonly schema: z.ZodType }
+  /** Handed over as bytes, whatever they are; `document` is for readers only. */
+  | { readonly kind: 'raw'; readonly maxBytes: number; readonly document: z.ZodType };
 
 export interface Operation {
   /** Stable, e.g. `enrollment.create`: label in metrics, logs and traces, operation id in the API document. */
@@ -18,11 +21,11 @@ export interface Operation {
   readonly method: 'get' | 'post' | 'delete';
   /** OpenAPI template, e.g. `/api/v1/users/{id}/status`. */
   readonly path: string;
-  readonly tag: 'Enrollment' | 'Verification' | 'Calls' | 'Users' | 'Service';
+  readonly tag: 'Enrollment' | 'Verification' | 'Calls' | 'Users' | 'Webhooks' | 'Service';
   readonly summary: string;
   readonly description?: string;
-  /** Scope a key needs; `public` = no key. */
-  readonly access: Scope | 'public';
+  /** Scope a key needs; `public` = no key; `webhook` = no key, the platform's own ways to show who it is. */
+  readonly access: Scope | 'public' | 'webhook';
   /** `address`: counted per client; `user`: and per claimed user; `none`: neither, and not refused while draining. */
   readonly limits: 'none' | 'address' | 'user';
   readonly params?: z.ZodObject;
@@ -46,23 +49,26 @@ export interface Operation {
 export interface OperationContext {
   readonly correlationId: string;
   readonly callId: string | undefined;
-  /** Id of the API key; `anonymous` on public operations. */
+  /** Id of the API key; `anonymous` on operations without one. */
   readonly actor: string;
   /** Aborted when the client has gone away. */
   readonly signal: AbortSignal;
+  /** Who is at the other end of the connection: the address as rate limits see it, and all that was sent as headers. */
+  readonly client: { readonly address: string; readonly headers: IncomingHttpHeaders };
   /** Set when the client asked for progress events. */
   readonly onProgress: ((progress: VerificationProgress) => void) | undefined;
 }
 
 type Parsed<S> = S extends z.ZodType ? z.output<S> : undefined;
 type ParsedBody<B> = B extends { readonly schema: infer S } ? Parsed<S> : undefined;
-type File<B> = B extends { readonly kind: 'multipart' } ? Uint8Array : undefined;
+type File<B> = B extends { readonly kind: 'multipart' | 'raw' } ? Uint8Array : undefined;
 
 /** Validated input of an operation. */
 export interface Input<O extends Operation> {
   readonly params: Parsed<O['params']>;
   readonly query: Parsed<O['query']>;
   readonly body: ParsedBody<O['body']>;
+  /** The uploaded file, or the raw body. */
   readonly file: File<O['body']>;
   readonly context: OperationContext;
 }

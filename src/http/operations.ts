@@ -6,6 +6,7 @@ import type { ApiLimits } from './schemas/fields.js';
 import * as service from './schemas/service.js';
 import * as users from './schemas/users.js';
 import * as verification from './schemas/verification.js';
+import * as webhook from './schemas/webhook.js';
 
 const INFERENCE_ERRORS = ['Busy', 'InferenceUnavailable', 'DatabaseUnavailable', 'Timeout'] as const;
 const AUDIO_ERRORS = ['UnsupportedAudioError', 'AudioProcessingError', ...INFERENCE_ERRORS] as const;
@@ -143,6 +144,22 @@ export function createOperations(limits: ApiLimits) {
       params: users.userPath,
       reply: { description: 'Erased', schema: users.erasedReply },
       errors: ['UserNotFoundError', 'DatabaseUnavailable'],
+    }),
+    vapiWebhook: operation({
+      name: 'webhook.vapi',
+      method: 'post',
+      path: '/vapi/webhook',
+      tag: 'Webhooks',
+      summary: 'Server messages of VAPI',
+      description:
+        'The server URL for VAPI: `status-update`, `tool-calls` (`verify_caller`, `enroll_caller`, `call_status`), ' +
+        '`end-of-call-report` and the rest. Once it is known who sends them, the answer is always 200; what is wrong with a ' +
+        'tool call is said in its result.',
+      access: 'webhook',
+      limits: 'none',
+      body: { kind: 'raw', maxBytes: webhook.MAX_WEBHOOK_BYTES, document: webhook.vapiMessage },
+      reply: { description: 'Taken in; with results when tools were called', schema: webhook.vapiReply },
+      errors: [],
     }),
     health: operation({
       name: 'service.health',

@@ -2,10 +2,11 @@
 import type { Express, Request, RequestHandler, Response } from 'express';
 import type { Scope } from './api-keys.js';
 import { EventStream } from './event-stream.js';
+import { addressOf } from './middleware/authentication.js';
 import { methodNotAllowed } from './middleware/error-handler.js';
 import { validation } from './middleware/validation.js';
 import type { Operation, OperationContext, Route } from './operation.js';
-import { type RequestState, stateOf } from './request-state.js';
+import { stateOf } from './request-state.js';
 import { roundScore, toSeconds } from './schemas/numbers.js';
 
 /** The checks that operations share. */
@@ -16,6 +17,9 @@ export interface Checks {
   readonly userLimit: RequestHandler;
   readonly jsonBody: RequestHandler;
   readonly multipartBody: RequestHandler;
+  /** Refuses webhooks that cannot be authentic, by their headers. */
+  readonly screenWebhook: RequestHandler;
+  readonly rawBody: (maxBytes: number) => RequestHandler;
 }
 
 /** Adds `routes` to `app`, and 405 for the other methods of their paths. */
@@ -31,19 +35,25 @@ export function mountRoutes(app: Express, routes: readonly Route[], checks: Chec
   }
 }
 
-/** Cheapest first; nothing is read from the body before the key is known to be good. */
+/** Cheapest first; nothing is read from the body before who asks is known as well as headers can tell. */
 function checksOf(operation: Operation, checks: Checks): RequestHandler[] {
   const { access, limits, body } = operation;
   return [
     naming(operation),
     ...(limits === 'none' ? [] : [checks.refuseWhileDraining]),
-    ...(access === 'public' ? [] : [checks.authenticate(access)]),
+    ...accessChecks(access, checks),
     ...(limits === 'none' ? [] : [checks.addressLimit]),
     ...(body?.kind === 'json' ? [checks.jsonBody] : []),
     ...(body?.kind === 'multipart' ? [checks.multipartBody] : []),
+    ...(body?.kind === 'raw' ? [checks.rawBody(body.maxBytes)] : []),
     validation(operation),
     ...(limits === 'user' ? [checks.userLimit] : []),
   ];
+}
+
+function accessChecks(access: Operation['access'], checks: Checks): RequestHandler[] {
+  if (access === 'public') return [];
+  return [access === 'webhook' ? checks.screenWebhook : checks.authenticate(access)];
 }
 
 function naming(operation: Operation): RequestHandler {
@@ -57,7 +67,7 @@ function performing(operation: Operation, perform: Route['perform']): RequestHan
   return async (req, res) => {
     const state = stateOf(req);
     if (operation.progress && wantsEvents(req)) state.eventStream = new EventStream(res);
-    const input = { ...(state.input as object), file: state.upload, context: contextOf(state) };
+    const input = { ...(state.input as object), file: state.upload, context: contextOf(req) };
     const answer = await perform(input);
     if (res.destroyed) return;
     if (state.eventStream) state.eventStream.finish('result', answer.body);
@@ -65,13 +75,15 @@ function performing(operation: Operation, perform: Route['perform']): RequestHan
   };
 }
 
-function contextOf(state: RequestState): OperationContext {
+function contextOf(req: Request): OperationContext {
+  const state = stateOf(req);
   const { correlationId, callId, signal, eventStream } = state;
   return {
     correlationId,
     callId,
     actor: state.actor ?? 'anonymous',
     signal,
+    client: { address: addressOf(req), headers: req.headers },
     onProgress: eventStream
       ? ({ elapsedMs, netSpeechMs, looks, score }) =>
           eventStream.progress({

@@ -7,18 +7,19 @@ import ipaddr from 'ipaddr.js';
 import type { OutboundConfig } from '../config/config.js';
 import { type VoiceAuthError, validationError } from '../domain/errors.js';
 
-/** What a URL is dialled for: a recording to download, or a call to listen to. */
-export type UrlKind = 'audio' | 'listen';
+/** What a URL is dialled for: a recording to download, a call to listen to, or a call to send something into. */
+export type UrlKind = 'audio' | 'listen' | 'control';
 
 export interface UrlPolicy {
   readonly kind: UrlKind;
-  readonly config: Pick<OutboundConfig, 'listenHosts' | 'audioHosts' | 'allowPrivateNetwork'>;
+  readonly config: Pick<OutboundConfig, 'listenHosts' | 'audioHosts' | 'controlHosts' | 'allowPrivateNetwork'>;
 }
 
 const MAX_URL_LENGTH = 4096;
-const FIELD = { audio: 'audioUrl', listen: 'listenUrl' } as const;
-const SECURE_SCHEME = { audio: 'https:', listen: 'wss:' } as const;
-const PLAIN_SCHEME = { audio: 'http:', listen: 'ws:' } as const;
+const FIELD = { audio: 'audioUrl', listen: 'listenUrl', control: 'controlUrl' } as const;
+const HOSTS = { audio: 'audioHosts', listen: 'listenHosts', control: 'controlHosts' } as const;
+const SECURE_SCHEME = { audio: 'https:', listen: 'wss:', control: 'https:' } as const;
+const PLAIN_SCHEME = { audio: 'http:', listen: 'ws:', control: 'http:' } as const;
 
 /** Names that never belong to the public internet (RFC 6761, RFC 6762, RFC 8375, and what private networks use). */
 const PRIVATE_SUFFIXES = [
@@ -50,7 +51,7 @@ const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3');
 
 /**
  * Checks a URL from a caller and returns it parsed, host normalised (lower case, no trailing dot). Throws
- * `ValidationError` on `audioUrl` / `listenUrl` with a message that says what is wrong and never contains the URL.
+ * `ValidationError` on `audioUrl`, `listenUrl` or `controlUrl` with a message that says what is wrong and never contains the URL.
  */
 export function checkUrl(raw: string, policy: UrlPolicy): URL {
   const { kind, config } = policy;
@@ -66,7 +67,7 @@ export function checkUrl(raw: string, policy: UrlPolicy): URL {
   if (config.allowPrivateNetwork) return url;
   if (!isPublicHost(host)) throw refusal(kind, 'must name a public host');
   if (!isOrdinaryPort(url.port)) throw refusal(kind, 'must use the standard port or one from 1024 up');
-  const patterns = kind === 'listen' ? config.listenHosts : config.audioHosts;
+  const patterns = config[HOSTS[kind]];
   const unrestricted = kind === 'audio' && patterns.length === 0;
   if (!unrestricted && !patterns.some((pattern) => matchesHost(pattern, host))) {
     throw refusal(kind, 'names a host that is not on the list of allowed hosts');

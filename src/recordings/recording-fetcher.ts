@@ -2,12 +2,13 @@
  * Downloads recordings from URLs that callers name. Everything about such a server may be hostile: where its name
  * points, where it redirects to, how long it takes, how much it sends and what it claims about it.
  */
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { OutboundConfig } from '../config/config.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import type { RecordingFetcher } from '../domain/ports/recordings.js';
 import { checkUrl } from '../outbound/address-policy.js';
-import { createGuardedLookup, isHostRefused, type ResolveHost } from '../outbound/guarded-lookup.js';
+import { createGuardedAgent } from '../outbound/guarded-agent.js';
+import { isHostRefused, type ResolveHost } from '../outbound/guarded-lookup.js';
 import { joinChunks } from './byte-chunks.js';
 import { cancelled } from './cancelled.js';
 
@@ -34,7 +35,9 @@ export class GuardedFetcher implements RecordingFetcher {
   constructor(config: OutboundConfig, options: GuardedFetcherOptions = {}) {
     this.#config = config;
     this.#maxActive = options.maxActive ?? 16;
-    this.#dispatcher = options.dispatcher ?? guardedAgent(config, options);
+    const { allowPrivateNetwork, downloadTimeoutMs: timeoutMs } = config;
+    this.#dispatcher =
+      options.dispatcher ?? createGuardedAgent({ allowPrivateNetwork, timeoutMs, resolve: options.resolve });
     this.#ownsDispatcher = options.dispatcher === undefined;
   }
 
@@ -142,23 +145,6 @@ export class GuardedFetcher implements RecordingFetcher {
     if (isHostRefused(error)) return downloadError('The host of the audio URL has no usable public address.');
     return downloadError('The audio URL could not be downloaded: the connection failed or broke off.');
   }
-}
-
-function guardedAgent(config: OutboundConfig, options: GuardedFetcherOptions): Agent {
-  const { allowPrivateNetwork, downloadTimeoutMs } = config;
-  const lookup = createGuardedLookup({
-    allowPrivateNetwork,
-    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
-  });
-  return new Agent({
-    connect: { lookup, timeout: downloadTimeoutMs },
-    pipelining: 1,
-    headersTimeout: downloadTimeoutMs,
-    bodyTimeout: downloadTimeoutMs,
-    // A kept connection would outlive the check of the name it was opened for.
-    keepAliveTimeout: 1,
-    keepAliveMaxTimeout: 1,
-  });
 }
 
 /** Neither `cause` nor text of the original error: both name hosts and addresses. */

@@ -11,6 +11,7 @@ import type { UsersUseCase } from '../../src/domain/users/users.js';
 import type { VerificationRequest, VerificationResult } from '../../src/domain/verification/verification.js';
 import { type ApiKeyRing, createApiKey, parseApiKeyRing, type Scope } from '../../src/http/api-keys.js';
 import { createApp } from '../../src/http/app.js';
+import type { WebhookHandler, WebhookReply, WebhookRequest } from '../../src/http/webhook-handler.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
 import { MemoryRateLimits } from './memory-rate-limits.js';
@@ -69,6 +70,7 @@ export interface TestApp {
   readonly rateLimits: MemoryRateLimits;
   readonly enrollments: EnrollmentRequest[];
   readonly verifications: VerificationRequest[];
+  readonly webhooks: WebhookRequest[];
   /** Replaceable behaviour of the use cases. */
   readonly behave: {
     enroll: (request: EnrollmentRequest) => Promise<EnrollmentResult>;
@@ -76,6 +78,9 @@ export interface TestApp {
     users: UsersUseCase;
     calls: Pick<CallsUseCase, 'verify' | 'enroll' | 'status'>;
     expectStream: StreamsUseCase['expect'];
+    webhook: (request: WebhookRequest) => Promise<WebhookReply>;
+    /** By headers alone. */
+    webhookRefusal: WebhookHandler['refusal'];
     components: readonly ComponentHealth[];
     draining: boolean;
   };
@@ -92,6 +97,7 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
   const rateLimits = new MemoryRateLimits();
   const enrollments: EnrollmentRequest[] = [];
   const verifications: VerificationRequest[] = [];
+  const webhooks: WebhookRequest[] = [];
   const behave: TestApp['behave'] = {
     enroll: async () => ENROLLED,
     verify: async () => ACCEPTED,
@@ -110,6 +116,8 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
       token: 'one-time-token',
       expiresAt: new Date('2025-01-02T03:09:05.000Z'),
     }),
+    webhook: async () => ({ status: 200, body: {} }),
+    webhookRefusal: () => undefined,
     components: [{ name: 'database', ok: true, detail: { backend: 'memory' } }],
     draining: false,
   };
@@ -160,12 +168,19 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
       hint: 'Paste it.',
       ...(platform === 'twilio' ? { twiml: `<Response>${token}</Response>` } : {}),
     }),
+    webhook: {
+      refusal: (headers) => behave.webhookRefusal(headers),
+      handle: (webhook) => {
+        webhooks.push(webhook);
+        return behave.webhook(webhook);
+      },
+    },
     health: { components: async () => behave.components },
     isDraining: () => behave.draining,
     configuredThreshold: 0.82,
     maxListenSeconds: 65,
   });
-  return { app, metrics, rateLimits, enrollments, verifications, behave, logText: () => lines.join('') };
+  return { app, metrics, rateLimits, enrollments, verifications, webhooks, behave, logText: () => lines.join('') };
 }
 
 /** `Authorization` header value of the test key with this scope. */

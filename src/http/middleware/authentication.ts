@@ -15,27 +15,16 @@ const BEARER = /^bearer +(\S{1,200})$/i;
 
 export interface AuthenticationOptions {
   readonly keys: ApiKeyRing;
-  readonly metrics: Metrics;
-  /** Failures per minute and address after which the answer is 429; 0 = no limit. */
-  readonly maxFailuresPerMinute: number;
+  readonly failures: AuthenticationFailures;
 }
 
 /** Makes, for each scope, the middleware that asks for it. */
 export function authentication(options: AuthenticationOptions): (scope: Scope) => RequestHandler {
-  const failures = new FailureCounter();
-  return (scope) => (req, res, next) => {
+  return (scope) => (req, _res, next) => {
     const key = BEARER.exec(req.get('authorization') ?? '')?.[1];
     const holder = key === undefined ? undefined : options.keys.identify(key);
     if (!holder) {
-      const { count, resetInMs } = failures.add(addressOf(req));
-      if (options.maxFailuresPerMinute > 0 && count > options.maxFailuresPerMinute) {
-        options.metrics.rateLimited.inc({ limit: 'failed_authentication' });
-        throw new VoiceAuthError('RateLimited', 'Too many requests without a valid API key', {
-          retryAfterSeconds: resetInMs / 1000,
-        });
-      }
-      res.setHeader('WWW-Authenticate', 'Bearer');
-      throw new VoiceAuthError('Unauthorized', 'A valid API key is required: Authorization: Bearer <key>');
+      throw options.failures.refusal(addressOf(req), 'A valid API key is required: Authorization: Bearer <key>');
     }
     stateOf(req).actor = holder.id;
     if (!mayDo(holder, scope)) throw new VoiceAuthError('Forbidden', `This API key lacks the scope "${scope}"`);
@@ -48,10 +37,29 @@ export function addressOf(req: Request): string {
   return ipKeyGenerator(req.ip ?? '');
 }
 
-class FailureCounter {
+/** Requests that could not show who they are, counted per address. Share one instance among all ways to ask. */
+export class AuthenticationFailures {
   private readonly windows = new Map<string, { count: number; readonly endsAt: number }>();
 
-  add(address: string): { readonly count: number; readonly resetInMs: number } {
+  constructor(
+    private readonly options: {
+      readonly metrics: Metrics;
+      /** Per address; more are answered 429. 0 = no limit. */
+      readonly maxPerMinute: number;
+    },
+  ) {}
+
+  /** Counts a failure and returns what it is answered with: `Unauthorized` with `message`, or `RateLimited`. */
+  refusal(address: string, message: string): VoiceAuthError {
+    const { metrics, maxPerMinute } = this.options;
+    const { count, resetInMs } = this.add(address);
+    if (maxPerMinute === 0 || count <= maxPerMinute) return new VoiceAuthError('Unauthorized', message);
+    metrics.rateLimited.inc({ limit: 'failed_authentication' });
+    const retryAfterSeconds = resetInMs / 1000;
+    return new VoiceAuthError('RateLimited', 'Too many requests without valid credentials', { retryAfterSeconds });
+  }
+
+  private add(address: string): { readonly count: number; readonly resetInMs: number } {
     const now = performance.now();
     let window = this.windows.get(address);
     if (!window || window.endsAt <= now) {

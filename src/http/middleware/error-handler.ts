@@ -51,6 +51,7 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       res.destroy();
       return;
     }
+    if (error.code === 'Unauthorized') res.setHeader('WWW-Authenticate', 'Bearer');
     if (error.retryAfterSeconds !== undefined) {
       res.setHeader('Retry-After', String(Math.max(1, Math.ceil(error.retryAfterSeconds))));
     }

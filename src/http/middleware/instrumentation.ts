@@ -12,8 +12,8 @@ import { stateOf } from '../request-state.js';
 /** Recorded when the client closed the connection before the answer was sent. */
 const CLIENT_GONE = 499;
 
-/** Probes come every few seconds: their lines are for debugging only. */
-const QUIET_OPERATIONS = new Set(['service.live', 'service.ready', 'service.metrics']);
+/** Probes come every few seconds, webhooks with every word of a call: unless refused, their lines are for debugging. */
+const QUIET_OPERATIONS = new Set(['service.live', 'service.ready', 'service.metrics', 'webhook.vapi']);
 
 /** Observes each request until its response has been sent or its connection lost. */
 export function instrumentation(logger: Logger, metrics: Metrics): RequestHandler {
@@ -40,7 +40,7 @@ export function instrumentation(logger: Logger, metrics: Metrics): RequestHandle
           ...(errorCode ? { error: errorCode } : {}),
         };
         if (status >= 500) logger.warn(line, 'request');
-        else if (QUIET_OPERATIONS.has(operation)) logger.debug(line, 'request');
+        else if (QUIET_OPERATIONS.has(operation) && status < 400) logger.debug(line, 'request');
         else logger.info(line, 'request');
       };
       // A connection that breaks off ends the response outside of the request's context, which names it in the log.

@@ -2,10 +2,10 @@
  * Reads JSON bodies: small, uncompressed UTF-8 only. Read here rather than by a parser that inflates, guesses character
  * sets, or waits for the end of an endless body before it answers.
  */
-import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import { VoiceAuthError, validationError } from '../../domain/errors.js';
-import { announcedBytes, mediaTypeOf } from './body-headers.js';
+import { mediaTypeOf } from './body-headers.js';
+import { readBody } from './read-body.js';
 
 const MAX_JSON_BYTES = 100 * 1024;
 
@@ -18,7 +18,7 @@ export function jsonBody(): RequestHandler {
     if (type !== 'application/json' || charset !== 'utf-8' || encoding !== 'identity') {
       throw new VoiceAuthError('UnsupportedMediaType', 'Send the body as uncompressed application/json in UTF-8');
     }
-    const bytes = await readBytes(req, MAX_JSON_BYTES);
+    const bytes = await readBody(req, MAX_JSON_BYTES);
     try {
       req.body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     } catch {
@@ -27,25 +27,4 @@ export function jsonBody(): RequestHandler {
     }
     next();
   };
-}
-
-async function readBytes(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const tooLarge = () => new VoiceAuthError('PayloadTooLarge', `The body may have ${maxBytes} bytes at most`);
-  if (announcedBytes(req) > maxBytes) throw tooLarge();
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let total = 0;
-    const settle = (act: () => void) => {
-      req.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
-      act();
-    };
-    const onData = (chunk: Buffer) => {
-      total += chunk.length;
-      if (total > maxBytes) settle(() => reject(tooLarge()));
-      else chunks.push(chunk);
-    };
-    const onEnd = () => settle(() => resolve(Buffer.concat(chunks, total)));
-    const onClose = () => settle(() => reject(validationError([{ path: '', message: 'the body ended too early' }])));
-    req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
-  });
 }

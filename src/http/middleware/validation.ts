@@ -10,8 +10,10 @@ const NO_QUERY = z.strictObject({});
 
 /** Stores the parsed input. Throws `ValidationError` with every offending field. */
 export function validation(operation: Operation): RequestHandler {
-  // Probes and pages ignore what is added to their address, e.g. against caches; the API does not.
-  const querySchema = operation.query ?? (operation.access === 'public' ? undefined : NO_QUERY);
+  // Probes, pages and webhooks ignore what is added to their address, e.g. against caches; the API does not.
+  const isApi = operation.access !== 'public' && operation.access !== 'webhook';
+  const querySchema = operation.query ?? (isApi ? NO_QUERY : undefined);
+  const bodySchema = operation.body?.kind === 'raw' ? undefined : operation.body?.schema;
   return (req, _res, next) => {
     const state = stateOf(req);
     const issues: FieldIssue[] = [];
@@ -23,7 +25,7 @@ export function validation(operation: Operation): RequestHandler {
     };
     const params = parse(operation.params, req.params);
     const query = parse(querySchema, req.query);
-    const body = parse(operation.body?.schema, req.body);
+    const body = parse(bodySchema, req.body);
     if (issues.length > 0) throw validationError(issues);
     state.input = { params, query, body };
     state.claimedUserId = claimedUser(body);

@@ -55,8 +55,19 @@ describe('the API document', () => {
   it('asks for a key exactly where the table does', () => {
     for (const { operation } of documented) {
       const { access } = operations.find(({ name }) => name === operation.operationId)!;
+      if (access === 'webhook') continue;
       expect(operation.security).toEqual(access === 'public' ? [] : [{ apiKey: [access] }]);
     }
+  });
+
+  it('names the ways of webhooks to show where they come from', () => {
+    const { security, requestBody, responses } = document.paths['/vapi/webhook'].post;
+    expect(security).toEqual([{ webhookSecret: [] }, { webhookToken: [] }, { webhookSignature: [] }]);
+    for (const [name] of security.flatMap(Object.entries)) {
+      expect(document.components.securitySchemes).toHaveProperty(name);
+    }
+    expect(requestBody.content).toHaveProperty('application/json');
+    expect(Object.keys(responses)).toEqual(['200', '401', '403', '413', '429', '500', '503']);
   });
 
   it('gives every error code of an operation under its status', () => {

@@ -193,7 +193,7 @@ describe('checkUrl, form of the URL', () => {
       fc.property(
         fc.constantFrom('https://', 'http://', 'wss://', 'ftp://', '//', 'https://u:p@', 'https://127.0.0.1:'),
         fc.webPath(),
-        fc.constantFrom<UrlKind>('audio', 'listen'),
+        fc.constantFrom<UrlKind>('audio', 'listen', 'control'),
         (start, path, kind) => {
           const refusal = refusalOf(`${start}${secret}${path}`, kind);
           expect(JSON.stringify([refusal?.message, refusal?.details, refusal?.cause])).not.toContain(secret);
@@ -241,6 +241,30 @@ describe('checkUrl, hosts allowed', () => {
     const config = outboundConfig({ listenHosts: [], audioHosts: [] });
     expect(refusalOf('wss://a.vapi.ai/x', 'listen', config)?.code).toBe('ValidationError');
     expect(refusalOf('https://anywhere.example.com/x', 'audio', config)).toBeUndefined();
+  });
+
+  it.each([
+    ['https://phone-call.aws.vapi.ai/x/control', true],
+    ['https://a.vapi.ai:8443/x/control', true],
+    ['http://a.vapi.ai/x/control', false],
+    ['wss://a.vapi.ai/x/control', false],
+    ['https://vapi.ai/x/control', false],
+    ['https://a.vapi.ai.evil.com/x/control', false],
+    ['https://user@a.vapi.ai/x/control', false],
+    ['https://8.8.8.8/x/control', false],
+  ])('%s as a control URL with *.vapi.ai: %s', (raw, allowed) => {
+    const refusal = refusalOf(raw, 'control', outboundConfig({ controlHosts: ['*.vapi.ai'], listenHosts: [] }));
+    if (allowed) expect(refusal).toBeUndefined();
+    else expect(refusal?.details).toEqual([{ path: 'controlUrl', message: expect.any(String) }]);
+  });
+
+  it('allows no control host when none is configured, and no private one even then', () => {
+    const config = outboundConfig({ controlHosts: [], listenHosts: ['*.vapi.ai'] });
+    expect(refusalOf('https://a.vapi.ai/x', 'control', config)?.code).toBe('ValidationError');
+    const local = outboundConfig({ controlHosts: ['localhost', '127.0.0.1'] });
+    expect(refusalOf('https://localhost/x', 'control', local)?.code).toBe('ValidationError');
+    expect(refusalOf('https://127.0.0.1/x', 'control', local)?.code).toBe('ValidationError');
+    expect(refusalOf('http://127.0.0.1:9000/x', 'control', development)).toBeUndefined();
   });
 
   it('keeps audio to the configured hosts', () => {

@@ -1,0 +1,26 @@
+/** What the HTTP layer needs of whoever understands the webhooks of a platform. */
+import type { IncomingHttpHeaders } from 'node:http';
+
+export interface WebhookRequest {
+  /** Names in lower case. */
+  readonly headers: IncomingHttpHeaders;
+  /** As received: signatures are over these bytes. */
+  readonly body: Uint8Array;
+  readonly correlationId: string;
+  /** Aborted when the platform has gone away before it was answered. */
+  readonly signal: AbortSignal;
+}
+
+export interface WebhookReply {
+  /** 200, 401 (not shown to come from the platform) or 403 (nobody can show that). */
+  readonly status: number;
+  /** JSON; only sent with 200. */
+  readonly body: unknown;
+}
+
+export interface WebhookHandler {
+  /** What a request with these headers is refused with before its body is read; undefined = read it. */
+  refusal(headers: IncomingHttpHeaders): 401 | 403 | undefined;
+  /** Answers one webhook, authentication included. Never rejects. */
+  handle(request: WebhookRequest): Promise<WebhookReply>;
+}

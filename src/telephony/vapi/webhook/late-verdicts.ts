@@ -1,0 +1,120 @@
+/**
+ * Verdicts that come after their tool call had to be answered: listening goes on, and when a decision is there it is put
+ * into the running call through its control URL, once. One at a time per call, and not many at once.
+ */
+import type { VapiWebhookConfig } from '../../../config/config.js';
+import type { CallsUseCase, CallVerificationQuestion } from '../../../domain/calls/calls.js';
+import type { VerificationResult } from '../../../domain/verification/verification.js';
+import type { Logger } from '../../../observability/logger.js';
+import type { Metrics } from '../../../observability/metrics.js';
+import { outcomeOfError, outcomeOfVerification } from './tool-outcomes.js';
+import { describeOutcome, isOpen, type ToolOutcome } from './tool-results.js';
+import type { ControlMessage, VapiApi } from './vapi-api.js';
+
+export interface LateVerdictDeps {
+  readonly config: Pick<VapiWebhookConfig, 'lateVerdict' | 'resultFormat'>;
+  readonly calls: Pick<CallsUseCase, 'verify'>;
+  readonly api: Pick<VapiApi, 'control'>;
+  readonly metrics: Pick<Metrics, 'toolCalls'>;
+  readonly logger: Logger;
+  readonly shutdown: AbortSignal;
+  /** Default 100. */
+  readonly maxRunning?: number;
+}
+
+const DEADLINE_MS = 120_000;
+const MAX_RUNNING = 100;
+/** Questions that have had their late verdict: the same one delivered again must not bring it again. */
+const MAX_REMEMBERED = 1_000;
+
+interface Running {
+  readonly requestId: string;
+  readonly stop: AbortController;
+}
+
+export class LateVerdicts {
+  readonly #deps: LateVerdictDeps;
+  readonly #byCall = new Map<string, Running>();
+  readonly #work = new Set<Promise<void>>();
+  readonly #begun = new Set<string>();
+
+  constructor(deps: LateVerdictDeps) {
+    this.#deps = deps;
+  }
+
+  /** Goes on asking `question`, which was answered `result`, if that makes sense; returns whether a verdict will follow. */
+  follow(question: CallVerificationQuestion, result: VerificationResult, controlUrl: string | undefined): boolean {
+    const { config, shutdown, maxRunning } = this.#deps;
+    const { callId } = question.call;
+    if (config.lateVerdict === 'off' || controlUrl === undefined || !isOpen(result)) return false;
+    if (this.#byCall.get(callId)?.requestId === question.requestId) return true;
+    const key = `${callId} ${question.requestId}`;
+    if (shutdown.aborted || this.#begun.has(key) || this.#work.size >= (maxRunning ?? MAX_RUNNING)) return false;
+    this.stop(callId);
+    this.#remember(key);
+    const running = { requestId: question.requestId, stop: new AbortController() };
+    this.#byCall.set(callId, running);
+    const work = this.#run(question, controlUrl, running.stop.signal).then((outcome) => {
+      if (this.#byCall.get(callId) === running) this.#byCall.delete(callId);
+      this.#deps.metrics.toolCalls.inc({ tool: 'late_verdict', outcome });
+      this.#deps.logger.info({ event: 'late_verdict', outcome }, 'late verdict');
+    });
+    this.#work.add(work);
+    void work.finally(() => this.#work.delete(work));
+    return true;
+  }
+
+  /** Nobody waits for it any more: the call is over, or `requestId` (another question) has been asked in it. */
+  stop(callId: string, options: { readonly unless?: string } = {}): void {
+    const running = this.#byCall.get(callId);
+    if (!running || running.requestId === options.unless) return;
+    this.#byCall.delete(callId);
+    running.stop.abort();
+  }
+
+  /** Resolves when nothing runs any more. */
+  async settled(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  /** Asks and delivers. Never rejects; resolves to a word for metrics. */
+  async #run(question: CallVerificationQuestion, controlUrl: string, stop: AbortSignal): Promise<string> {
+    const { calls, shutdown, api, logger } = this.#deps;
+    const signal = AbortSignal.any([shutdown, stop]);
+    const outcome = await calls
+      .verify({ ...question, requestId: `${question.requestId}:late`, deadlineMs: DEADLINE_MS, signal })
+      .then((answer) => outcomeOfVerification(answer, false), outcomeOfError);
+    if (signal.aborted) return 'stopped';
+    if (isCallOver(outcome)) return 'call_over';
+    const delivery = await api.control(controlUrl, this.#messageOf(outcome), signal);
+    if (delivery.kind === 'delivered') return 'delivered';
+    logger.warn({ event: 'late_verdict_failed', outcome: delivery.outcome }, 'a late verdict could not be delivered');
+    return 'undelivered';
+  }
+
+  #messageOf(outcome: ToolOutcome): ControlMessage {
+    const { lateVerdict, resultFormat } = this.#deps.config;
+    if (lateVerdict === 'say') return { kind: 'say', content: spoken(outcome) };
+    return { kind: 'message', content: `Late result of verify_caller: ${describeOutcome(outcome, resultFormat)}` };
+  }
+
+  #remember(key: string): void {
+    this.#begun.add(key);
+    if (this.#begun.size <= MAX_REMEMBERED) return;
+    const oldest = this.#begun.keys().next();
+    if (!oldest.done) this.#begun.delete(oldest.value);
+  }
+}
+
+function isCallOver(outcome: ToolOutcome): boolean {
+  if (outcome.kind === 'fault') return outcome.error.code === 'CallNotFoundError';
+  return outcome.kind === 'verification' && outcome.result.reason === 'caller_hung_up';
+}
+
+/** For the caller's ear. */
+function spoken(outcome: ToolOutcome): string {
+  const decision = outcome.kind === 'verification' ? outcome.result.decision : undefined;
+  if (decision === 'accept') return 'Thank you. I have recognised your voice.';
+  if (decision === 'reject' || outcome.kind === 'locked_out') return 'I could not confirm your identity by voice.';
+  return 'I still could not recognise your voice.';
+}

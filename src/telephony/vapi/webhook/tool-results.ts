@@ -1,0 +1,200 @@
+/**
+ * Results of tool calls as VAPI wants them (strings without line breaks) and as a language model can use them: a stable
+ * word first, then what it means and what to do. Scores are in the JSON form only: an agent may repeat what it reads to the
+ * very caller who is trying to match a voice.
+ */
+import type { CallStatus, UnclearCaller } from '../../../domain/calls/calls.js';
+import type { EnrollmentResult } from '../../../domain/enrollment/enrollment.js';
+import type { VoiceAuthError } from '../../../domain/errors.js';
+import type { Reason } from '../../../domain/verification/decision.js';
+import type { VerificationResult } from '../../../domain/verification/verification.js';
+
+export type ResultFormat = 'text' | 'json';
+
+/** What came of a tool call. */
+export type ToolOutcome =
+  | {
+      readonly kind: 'verification';
+      readonly userId: string;
+      readonly result: VerificationResult;
+      /** Listening goes on and the verdict will be delivered into the call. */
+      readonly follows: boolean;
+    }
+  | { readonly kind: 'enrollment'; readonly userId: string; readonly result: EnrollmentResult }
+  | UnclearCaller
+  | { readonly kind: 'consent_required' }
+  | { readonly kind: 'locked_out'; readonly retryAfterSeconds: number | undefined }
+  | { readonly kind: 'status'; readonly status: CallStatus | undefined }
+  | { readonly kind: 'fault'; readonly error: VoiceAuthError };
+
+/** One entry of the reply; `error` instead of `result` when there is none because of a fault. */
+export type ToolResult =
+  | { readonly name: string; readonly toolCallId: string; readonly result: string }
+  | { readonly name: string; readonly toolCallId: string; readonly error: string };
+
+const ONE_SIGNAL = 'voice is one signal, ask for another factor before anything sensitive is disclosed or changed';
+const NOTHING_YET = 'do not disclose or change anything, offer another way to verify';
+const ASK_AGAIN = 'let the caller say a few more sentences, then call verify_caller again';
+const VERDICT_FOLLOWS = 'listening goes on and the verdict follows by itself when the caller has said more';
+
+const MEANINGS: Readonly<Record<Reason, string>> = {
+  match: "the caller's voice matches the enrolled speaker",
+  no_match: "the caller's voice does not match the enrolled speaker",
+  insufficient_speech: 'the caller has said too little to decide',
+  no_caller_audio: 'nothing has been heard from the caller',
+  mixed_audio: 'caller and agent share one audio channel, so the caller cannot be told apart',
+  low_quality: 'the audio is too poor to decide',
+  caller_hung_up: 'the call ended before a decision',
+  deadline: 'time ran out before a decision',
+  challenge_failed: 'the caller did not say what was asked for',
+  replayed_audio: 'the audio appears to be a recording',
+  locked_out: 'too many failed attempts',
+  not_enrolled: 'this person has no enrolled voice',
+};
+
+/** Reasons that more speech of the caller can change. */
+const CHANGEABLE: readonly Reason[] = ['insufficient_speech', 'no_caller_audio', 'deadline'];
+
+/** Longest text of a result; messages of errors are far shorter. */
+const MAX_TEXT_LENGTH = 1_000;
+
+/** Whether a verification has to be answered without a verdict that more speech could bring. */
+export function isOpen(result: VerificationResult): boolean {
+  return result.decision === 'inconclusive' && CHANGEABLE.includes(result.reason);
+}
+
+/** The entry of the reply for one tool call. */
+export function toolResult(
+  toolCall: { readonly id: string; readonly name: string },
+  outcome: ToolOutcome,
+  format: ResultFormat,
+): ToolResult {
+  const told = describeOutcome(outcome, format);
+  const answered = { name: toolCall.name, toolCallId: toolCall.id };
+  return outcome.kind === 'fault' ? { ...answered, error: told } : { ...answered, result: told };
+}
+
+/** An outcome on one line. */
+export function describeOutcome(outcome: ToolOutcome, format: ResultFormat): string {
+  return format === 'json' ? JSON.stringify(factsOf(outcome)) : oneLine(sentenceOf(outcome));
+}
+
+/** Word of an outcome for metrics and logs: one of few. */
+export function labelOf(outcome: ToolOutcome): string {
+  switch (outcome.kind) {
+    case 'verification':
+      return outcome.result.decision;
+    case 'enrollment':
+      return 'enrolled';
+    case 'status':
+      return outcome.status?.state ?? 'unknown_call';
+    case 'fault':
+      return outcome.error.code;
+    default:
+      return outcome.kind;
+  }
+}
+
+/** Text without line breaks or other control characters, of bounded length. */
+export function oneLine(text: string): string {
+  const line = text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').trim();
+  return line.length > MAX_TEXT_LENGTH ? `${line.slice(0, MAX_TEXT_LENGTH - 1)}…` : line;
+}
+
+function sentenceOf(outcome: ToolOutcome): string {
+  switch (outcome.kind) {
+    case 'verification':
+      return verdictSentence(outcome.result, outcome.follows);
+    case 'enrollment':
+      return (
+        `enrolled: ${seconds(outcome.result.netSpeechMs)} s of the caller's speech added, ` +
+        `the voiceprint has ${outcome.result.samples} sample(s); the caller can be verified by voice from now on`
+      );
+    case 'unknown_caller':
+      return `unknown_caller: nobody is enrolled with the caller's number; ask who is calling and pass userId, or ${NOTHING_YET}`;
+    case 'ambiguous_caller':
+      return `ambiguous_caller: several people are enrolled with the caller's number; ask who is calling and pass userId`;
+    case 'consent_required':
+      return 'consent_required: nothing was enrolled; ask the caller for consent to store a voiceprint and, if they agree, call enroll_caller with consent true';
+    case 'locked_out':
+      return `locked_out: too many failed attempts, voice verification is locked${waiting(outcome.retryAfterSeconds)}; ${NOTHING_YET}`;
+    case 'status':
+      return statusSentence(outcome.status);
+    case 'fault':
+      return `error: ${outcome.error.code} ${outcome.error.message}`;
+  }
+}
+
+function verdictSentence(result: VerificationResult, follows: boolean): string {
+  const meaning = MEANINGS[result.reason];
+  if (result.decision === 'accept') return `verified: ${meaning}; ${ONE_SIGNAL}`;
+  if (result.reason === 'locked_out') return `locked_out: ${meaning}; ${NOTHING_YET}`;
+  if (result.decision === 'reject') return `not_verified: ${meaning}; ${NOTHING_YET}`;
+  const next = follows ? VERDICT_FOLLOWS : isOpen(result) ? ASK_AGAIN : NOTHING_YET;
+  return `inconclusive: ${meaning}; ${next}`;
+}
+
+function statusSentence(status: CallStatus | undefined): string {
+  if (!status) return 'unknown_call: this call is not being listened to';
+  const looks = `${status.looks} comparison(s) made`;
+  const claimed = status.claimed ? 'the claimed person is known' : 'nobody is claimed yet';
+  return `${status.state}: ${seconds(status.netSpeechMs)} s of the caller's speech heard, ${looks}, ${claimed}`;
+}
+
+function factsOf(outcome: ToolOutcome): Readonly<Record<string, unknown>> {
+  switch (outcome.kind) {
+    case 'verification':
+      return {
+        decision: outcome.result.decision,
+        reason: outcome.result.reason,
+        score: outcome.result.score === undefined ? null : Math.round(outcome.result.score * 1e6) / 1e6,
+        threshold: outcome.result.threshold,
+        user_id: oneLine(outcome.userId),
+        net_speech_seconds: outcome.result.netSpeechMs / 1000,
+        attempt_id: oneLine(outcome.result.attemptId),
+        additional_factor_required: true,
+        verdict_follows: outcome.follows,
+      };
+    case 'enrollment':
+      return {
+        status: 'enrolled',
+        user_id: oneLine(outcome.userId),
+        score: Math.round(outcome.result.score * 1e6) / 1e6,
+        samples: outcome.result.samples,
+        net_speech_seconds: outcome.result.netSpeechMs / 1000,
+      };
+    case 'unknown_caller':
+    case 'ambiguous_caller':
+      return { decision: 'inconclusive', reason: outcome.kind, additional_factor_required: true };
+    case 'consent_required':
+      return { status: 'not_enrolled', reason: outcome.kind };
+    case 'locked_out':
+      return {
+        decision: 'reject',
+        reason: outcome.kind,
+        retry_after_seconds: outcome.retryAfterSeconds ?? null,
+        additional_factor_required: true,
+      };
+    case 'status':
+      return outcome.status
+        ? {
+            state: outcome.status.state,
+            net_speech_seconds: outcome.status.netSpeechMs / 1000,
+            looks: outcome.status.looks,
+            claimed: outcome.status.claimed,
+          }
+        : { state: 'unknown_call' };
+    case 'fault': {
+      const { code, message, retryAfterSeconds } = outcome.error;
+      return { error: code, message: oneLine(message), retry_after_seconds: retryAfterSeconds ?? null };
+    }
+  }
+}
+
+function waiting(retryAfterSeconds: number | undefined): string {
+  return retryAfterSeconds === undefined ? '' : ` for ${Math.max(1, Math.ceil(retryAfterSeconds / 60))} min`;
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}
