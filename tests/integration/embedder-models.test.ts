@@ -82,6 +82,18 @@ describe('the speaker model', () => {
     expect(await promise).toEqual(expected);
   });
 
+  it('keeps windows of any length apart, though they take turns in the same memory', async () => {
+    const lengths = [3, 12, 1.5, 10, 2, 5];
+    const embed = (seconds: number) => open.embedder.embed(tone(seconds, seconds), live);
+    const expected: Float32Array[] = [];
+    for (const seconds of lengths) expected.push(await embed(seconds));
+    const cancel = new AbortController();
+    const cancelled = open.embedder.embed(tone(4, 9), { priority: 'live', signal: cancel.signal });
+    cancel.abort(new Error('hung up'));
+    await expect(cancelled).rejects.toThrow('hung up');
+    expect(await Promise.all(lengths.map(embed))).toEqual(expected);
+  });
+
   it.each([1.4, 61])('refuses a window of %s s and says what it takes', async (seconds) => {
     await expect(open.embedder.embed(tone(seconds), live)).rejects.toMatchObject({
       code: 'AudioProcessingError',
