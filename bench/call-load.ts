@@ -63,7 +63,9 @@ const FIXTURES = {
 /** Before the caller speaks, and between two turns. */
 const GREETING_MS = 1_000;
 const PAUSE_MS = 1_500;
-/** Of every call; longer recordings are cut, shorter ones followed by silence. */
+/** Of every call's audio; longer recordings are cut, shorter ones followed by silence. */
+const AUDIO_MS = 23_000;
+/** Until the end of the call is told: the last audio has arrived by then. */
 export const CALL_MS = 24_000;
 const EARLY_MS = 300;
 /** The callers have spoken for four seconds by then. */
@@ -186,9 +188,11 @@ export class CallLoad {
       await ended;
       const result = resultOf(reply);
       const stats = this.#simulator.stats(callId);
-      // Without a position it took the end of the call to decide.
+      // Without a position it took the end of the audio to decide.
       const neededMs =
-        typeof result.audio_seconds === 'number' ? stats.openedAtMs + result.audio_seconds * 1000 : overMs;
+        typeof result.audio_seconds === 'number'
+          ? stats.openedAtMs + result.audio_seconds * 1000
+          : stats.openedAtMs + AUDIO_MS;
       return {
         asking,
         impostor,
@@ -253,7 +257,7 @@ function resultOf(reply: unknown): Record<string, unknown> {
 }
 
 function conversation(turns: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array((CALL_MS / 1000) * CALL_RATE_HZ);
+  const whole = new Float32Array((AUDIO_MS / 1000) * CALL_RATE_HZ);
   let at = (GREETING_MS / 1000) * CALL_RATE_HZ;
   for (const turn of turns) {
     whole.set(turn.subarray(0, Math.max(0, whole.length - at)), Math.min(at, whole.length));

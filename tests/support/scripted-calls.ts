@@ -21,6 +21,7 @@ export const MATCH: VerificationResult = {
   threshold: 0.82,
   netSpeechMs: 3210,
   looks: 2,
+  audioMs: 4200,
 };
 
 export const TOO_LITTLE: VerificationResult = {

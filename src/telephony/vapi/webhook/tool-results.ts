@@ -151,6 +151,7 @@ function factsOf(outcome: ToolOutcome): Readonly<Record<string, unknown>> {
         threshold: outcome.result.threshold,
         user_id: oneLine(outcome.userId),
         net_speech_seconds: outcome.result.netSpeechMs / 1000,
+        audio_seconds: outcome.result.audioMs === undefined ? null : outcome.result.audioMs / 1000,
         attempt_id: oneLine(outcome.result.attemptId),
         additional_factor_required: true,
         verdict_follows: outcome.follows,

@@ -92,6 +92,7 @@ describe('results as JSON', () => {
       threshold: 0.82,
       user_id: CALLED_USER,
       net_speech_seconds: 3.21,
+      audio_seconds: 4.2,
       attempt_id: MATCH.attemptId,
       additional_factor_required: true,
       verdict_follows: false,
