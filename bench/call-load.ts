@@ -77,7 +77,8 @@ export class CallLoad {
   readonly #options: CallLoadOptions;
   readonly #speakers: readonly Speaker[];
   readonly #simulator: ListenSimulator;
-  readonly #agent = new Agent({ connections: 64, pipelining: 1 });
+  /** A question holds its connection until it is answered. */
+  readonly #agent = new Agent({ connections: null, pipelining: 1 });
   readonly #scripts: Map<string, CallScript>;
   #random: () => number;
   #calls = 0;
