@@ -3,12 +3,15 @@
  * begun, asked about and ended by webhooks, and paced in real time by this process; the server shares the machine with it.
  * `--find-max` searches the largest number of calls that are all decided, with nothing lost and p99 latency below 500 ms.
  */
-import { availableParallelism } from 'node:os';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { VARIANTS, type VariantName } from '../src/telephony/simulator/variants.js';
 import { metricSum, startLocalService } from '../tests/support/local-service.js';
 import { benchEnvironment, CALL_MS, CallLoad, type CallOutcome, percentile, watchOwnLag } from './call-load.js';
+import { type ProfileSummary, summariseProfiles } from './cpu-profile.js';
 import { usageOf } from './process-usage.js';
 
 const USAGE = `npm run bench:calls -- [options]
@@ -19,6 +22,7 @@ const USAGE = `npm run bench:calls -- [options]
   --variant <name>    how the listen sockets behave (documented)
   --workers <n>       server processes (1)
   --children <n>      inference processes per server process (default: cores / workers)
+  --profile           say where the server's time went (a run of its own: profiling costs time, too)
   --find-max          search the largest number of calls, from --calls on
   --json              one line of JSON per run`;
 
@@ -33,6 +37,7 @@ const { values } = parseArgs({
     variant: { type: 'string', default: 'documented' },
     workers: { type: 'string', default: '1' },
     children: { type: 'string' },
+    profile: { type: 'boolean', default: false },
     'find-max': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
@@ -51,8 +56,10 @@ interface Run {
 }
 
 async function run(calls: number, seconds: number): Promise<Run> {
+  const profiles = values.profile ? await mkdtemp(join(tmpdir(), 'voice-auth-profile-')) : undefined;
   const service = await startLocalService(
     {
+      ...(profiles ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profiles}` } : {}),
       ...benchEnvironment(calls),
       WORKERS: values.workers,
       ...(values.children ? { INFERENCE_CHILDREN: values.children } : {}),
@@ -88,6 +95,10 @@ async function run(calls: number, seconds: number): Promise<Run> {
   const after = await scrape();
   await load.close();
   await service.close();
+  if (profiles) {
+    printProfile(summariseProfiles(profiles, 25));
+    await rm(profiles, { recursive: true });
+  }
 
   const delta = (name: string, labels?: string) =>
     metricSum(pageAtEnd, name, labels) - metricSum(pageAtStart, name, labels);
@@ -145,6 +156,17 @@ async function run(calls: number, seconds: number): Promise<Run> {
       ],
     ],
   };
+}
+
+function printProfile({ busySeconds, parts, functions }: ProfileSummary): void {
+  const line = ({ name, share }: { name: string; share: number }) =>
+    `  ${(100 * share).toFixed(1).padStart(5)} %  ${name}`;
+  console.log(
+    `work of the server processes, ${busySeconds.toFixed(0)} s, start and ramps included, self time by part:`,
+  );
+  for (const row of parts) console.log(line(row));
+  console.log('and by function:');
+  for (const row of functions) console.log(line(row));
 }
 
 function print({ calls, rows, failures }: Run): void {
