@@ -19,6 +19,7 @@ import { calibrationSchema } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
 import { TimerWheel } from './domain/timing/timer-wheel.js';
 import { UserDirectory } from './domain/users/user-directory.js';
+import { DriftMonitor } from './domain/verification/drift-monitor.js';
 import { Verification } from './domain/verification/verify.js';
 import type { ModelPackage } from './embedder/model-package.js';
 import { openEmbedder } from './embedder/open-embedder.js';
@@ -102,11 +103,13 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       retryAfterSeconds: 5,
       onChange: (active) => metrics.activeCalls.set(active),
     });
+    const scorer = createScorer(model.package);
     const parts = {
       store: storage.store,
       embedder: model.embedder,
       detector: model.detector,
-      scorer: createScorer(model.package),
+      scorer,
+      drift: new DriftMonitor({ scorer, metrics }),
       calls: createCallSources({ vapi: config.vapiListen, outbound: config.outbound, metrics, logger }),
       fetcher,
       decoder,

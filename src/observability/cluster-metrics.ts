@@ -20,7 +20,8 @@ export type MetricsReading = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
  * one process that lags, the sum of what each may open is no limit of anything, and it leaves the start time out. All
  * others are added up.
  */
-const AGGREGATORS: Readonly<Record<string, 'max' | 'min'>> = {
+const AGGREGATORS: Readonly<Record<string, 'max' | 'min' | 'average'>> = {
+  impostor_drift_ratio: 'average',
   nodejs_eventloop_lag_seconds: 'max',
   nodejs_eventloop_lag_mean_seconds: 'max',
   nodejs_eventloop_lag_stddev_seconds: 'max',

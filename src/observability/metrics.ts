@@ -94,6 +94,20 @@ export class Metrics {
     'Incoming media-stream connections by platform and outcome.',
     ['platform', 'outcome'],
   );
+  readonly impostorComparisons = this.counter(
+    'impostor_comparisons_total',
+    'Verified voices compared with voiceprints of other people, to see whether the calibration holds here.',
+  );
+  readonly impostorExceedances = this.counter(
+    'impostor_exceedances_total',
+    'Of those, the ones that scored as high as the calibration claims for this share of impostors.',
+    ['claimed'],
+  );
+  readonly impostorDrift = this.gauge(
+    'impostor_drift_ratio',
+    'Observed share of impostors at a claimed false-match rate, over that rate; 1 = as calibrated.',
+    ['claimed'],
+  );
   readonly activeCalls = this.gauge('active_calls', 'Enrollments and verifications in progress.');
   readonly listenConnections = this.counter('listen_connections_total', 'Outgoing listen connections by outcome.', [
     'outcome',
@@ -121,8 +135,8 @@ export class Metrics {
     return new Counter({ name: METRICS_PREFIX + name, help, labelNames, registers: [this.registry] });
   }
 
-  private gauge(name: string, help: string): Gauge {
-    return new Gauge({ name: METRICS_PREFIX + name, help, registers: [this.registry] });
+  private gauge(name: string, help: string, labelNames: string[] = []): Gauge {
+    return new Gauge({ name: METRICS_PREFIX + name, help, labelNames, registers: [this.registry] });
   }
 
   private histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {

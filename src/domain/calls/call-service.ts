@@ -14,6 +14,7 @@ import type { SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js'
 import type { SpeakerScorer } from '../scoring/scorer.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
 import { AttemptRecorder } from '../verification/attempt-recorder.js';
+import type { DriftMonitor } from '../verification/drift-monitor.js';
 import { CallAnswers } from './call-answers.js';
 import { CallDesk } from './call-desk.js';
 import { CallLeases } from './call-leases.js';
@@ -42,6 +43,7 @@ export interface CallServiceDeps {
   readonly embedder: SpeakerEmbedder;
   readonly detector: SpeechDetector;
   readonly scorer: SpeakerScorer;
+  readonly drift?: DriftMonitor;
   readonly enrollment: EnrollmentUseCase;
   readonly doorbell: Doorbell;
   readonly timers: TimerWheel;

@@ -22,12 +22,14 @@ import type { TimerWheel } from '../timing/timer-wheel.js';
 import type { Finding } from '../verification/attempt-recorder.js';
 import { CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
 import { lookRule } from '../verification/claim.js';
+import type { DriftMonitor } from '../verification/drift-monitor.js';
 
 export interface CallSessionDeps {
   readonly config: VerificationConfig;
   readonly embedder: SpeakerEmbedder;
   readonly detector: SpeechDetector;
   readonly scorer: SpeakerScorer;
+  readonly drift?: DriftMonitor;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly timers: TimerWheel;
@@ -152,6 +154,7 @@ export class CallSession {
       rule: lookRule(threshold, config.minSpeechMs, scorer),
       inference: this.inference,
       embedding: this.embedding,
+      drift: this.deps.drift,
     });
     this.claims.set(name, looks);
     this.look();

@@ -12,6 +12,7 @@ import { cosine } from '../scoring/embedding.js';
 import type { ReferenceScorer, SpeakerScorer } from '../scoring/scorer.js';
 import type { Finding } from './attempt-recorder.js';
 import { decideLook, inconclusiveReason, type LookRule, type LookVerdict } from './decide.js';
+import type { DriftMonitor } from './drift-monitor.js';
 
 /** First look after this much net speech (or the minimum for a decision, if that is more), then after so much more. */
 const FIRST_LOOK_MS = 1_500;
@@ -27,6 +28,8 @@ export interface CallLooksOptions {
   readonly voiceprint: Voiceprint;
   readonly rule: LookRule;
   readonly inference: InferenceOptions;
+  /** Told about every voice that is decided on. */
+  readonly drift?: DriftMonitor | undefined;
   /** Embeddings of this call's speech that others may have made already; default: its own. */
   readonly embedding?: SpeechEmbedding;
 }
@@ -128,6 +131,10 @@ export class CallLooks {
       },
       rule,
     );
+    if (this.decided) {
+      const { voiceprint, drift } = this.options;
+      drift?.observe({ userId: user.userId, voiceprint, probe, netSpeechMs });
+    }
   }
 }
 

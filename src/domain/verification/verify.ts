@@ -16,6 +16,7 @@ import type { InferenceOptions } from '../ports/speaker-model.js';
 import { AttemptRecorder, type Finding } from './attempt-recorder.js';
 import { CallLooks, givenUp, summariseLooks } from './call-looks.js';
 import { examineClaim, lookRule, thresholdOf } from './claim.js';
+import type { DriftMonitor } from './drift-monitor.js';
 import type {
   VerificationRequest,
   VerificationResult,
@@ -24,6 +25,7 @@ import type {
 } from './verification.js';
 
 export interface VerificationDeps extends ListeningDeps {
+  readonly drift?: DriftMonitor;
   readonly config: VerificationConfig;
   readonly logger: Logger;
 }
@@ -102,6 +104,7 @@ export class Verification implements VerificationUseCase {
       user,
       voiceprint: context.voiceprint,
       rule: lookRule(context.threshold, config.minSpeechMs, scorer),
+      drift: this.deps.drift,
       inference,
     });
     let watched = request.onProgress !== undefined;
