@@ -34,6 +34,7 @@ import { GuardedFetcher } from './recordings/recording-fetcher.js';
 import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js';
 import { prepareDataFolder, readOrCreateSecret } from './storage/data-folder.js';
 import { openStorage } from './storage/open-storage.js';
+import type { StoreMaintenance } from './storage/supabase-auth-store.js';
 import { streamInstructions } from './telephony/streams/stream-instructions.js';
 import { createStreamServer, type StreamServer } from './telephony/streams/stream-server.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
@@ -51,6 +52,10 @@ export interface RunningServer {
 /** After the grace period: how long given-up work may take to record itself, and each part to close. */
 const GIVE_UP_MS = 5_000;
 const PART_CLOSE_MS = 5_000;
+/** No part may hold up the others for longer. */
+const PART_LIMIT_MS = 15_000;
+/** How often what has had its time is removed from the database. */
+const HOUSEKEEPING_MS = 3_600_000;
 const IDLE_SWEEP_MS = 100;
 /** Processes of one machine ring at each other about calls. */
 const CALLS_TOPIC = 'calls';
@@ -66,7 +71,10 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
   const closers: { readonly name: string; readonly close: () => Promise<void> }[] = [];
   const closeParts = async () => {
     for (const { name, close } of closers.splice(0).reverse()) {
-      await close().catch((error: unknown) => logger.error({ err: error, part: name }, 'a part did not close cleanly'));
+      const closing = close().catch((error: unknown) => {
+        logger.error({ err: error, part: name }, 'a part did not close cleanly');
+      });
+      if (!(await within(closing, PART_LIMIT_MS))) logger.error({ part: name }, 'a part did not close in time');
     }
   };
   try {
@@ -103,6 +111,8 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       retryAfterSeconds: 5,
       onChange: (active) => metrics.activeCalls.set(active),
     });
+    const housekeeping = setInterval(() => void keepHouse(storage.store, config, logger), HOUSEKEEPING_MS);
+    closers.push({ name: 'housekeeping', close: async () => clearInterval(housekeeping) });
     const scorer = createScorer(model.package);
     const parts = {
       store: storage.store,
@@ -278,6 +288,19 @@ function doorbellOf(link: WorkerLink): Doorbell {
     ring: () => link.ring(CALLS_TOPIC, ''),
     onRing: (listener) => link.onRing(CALLS_TOPIC, () => listener()),
   };
+}
+
+/** Erases people whose retention has ended, and removes old attempts, calls and counters. */
+async function keepHouse(store: StoreMaintenance, config: Config, logger: Logger): Promise<void> {
+  const { attemptRetentionMs } = config.storage;
+  // Without a limit nothing is old enough.
+  const attemptsBefore = new Date(attemptRetentionMs === undefined ? 0 : Date.now() - attemptRetentionMs);
+  try {
+    const removed = await store.purge(attemptsBefore);
+    logger.info({ event: 'housekeeping', users: removed.users, attempts: removed.attempts }, 'old data removed');
+  } catch (error) {
+    logger.warn({ err: error, event: 'housekeeping' }, 'old data could not be removed; tried again later');
+  }
 }
 
 function opened<T>(result: PromiseSettledResult<T>): T {

@@ -24,6 +24,8 @@ export interface StorageConfig {
   readonly timeoutMs: number;
   /** `id:base64` entries; undefined = use (or create) the key file in the data folder. */
   readonly encryptionKeys: readonly string[] | undefined;
+  /** Attempts older than this are removed; undefined = kept. */
+  readonly attemptRetentionMs?: number | undefined;
 }
 
 export interface EmbedderConfig {
@@ -124,6 +126,8 @@ export interface CallsConfig {
   readonly maxCallMs: number;
   readonly leaseMs: number;
   readonly streamTokenMs: number;
+  /** An event of a call may make a user known by the caller's number, which is a claim. */
+  readonly enrollNewNumbers: boolean;
 }
 
 export interface Config {
@@ -179,6 +183,8 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       dataDir: isAbsolute(env.DATA_DIR) ? env.DATA_DIR : resolve(env.DATA_DIR),
       timeoutMs: env.DATABASE_TIMEOUT * 1000,
       encryptionKeys: env.EMBEDDING_ENCRYPTION_KEYS,
+      attemptRetentionMs:
+        env.ATTEMPT_RETENTION_DAYS === undefined ? undefined : env.ATTEMPT_RETENTION_DAYS * 86_400_000,
     },
     embedder: {
       modelsDir: env.MODELS_DIR ? resolve(env.MODELS_DIR) : resolve(PACKAGE_ROOT, 'models'),
@@ -240,6 +246,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       maxCallMs: env.MAX_CALL_MINUTES * 60_000,
       leaseMs: env.CALL_LEASE_SECONDS * 1000,
       streamTokenMs: env.STREAM_TOKEN_SECONDS * 1000,
+      enrollNewNumbers: env.CALL_ENROLL_NEW_NUMBERS,
     },
     tracing: env.OTEL_EXPORTER_OTLP_ENDPOINT
       ? { endpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT, serviceName: env.OTEL_SERVICE_NAME }

@@ -91,6 +91,10 @@ export const ENVIRONMENT = {
     number(0, 600).default(25),
     'On SIGTERM, how long running verifications may take to finish',
   ),
+  CALL_ENROLL_NEW_NUMBERS: variable(
+    flag.default(false),
+    "enroll_caller may register the caller's number, and make a new user of a caller who names none; numbers can be forged",
+  ),
   SUPABASE_URL: variable(z.url().optional(), 'Supabase project; unset = embedded PostgreSQL in DATA_DIR'),
   SUPABASE_SERVICE_ROLE_KEY: secret(z.string().min(20).optional(), 'Service-role key of the Supabase project'),
   SUPABASE_ANON_KEY: secret(
@@ -105,6 +109,10 @@ export const ENVIRONMENT = {
   DATA_DIR: variable(
     z.string().min(1).default('./data'),
     'Folder of the embedded database, its encryption key and the development API key',
+  ),
+  ATTEMPT_RETENTION_DAYS: variable(
+    integer(1, 36_500).optional(),
+    'Recorded attempts are removed after so many days; unset = kept',
   ),
   EMBEDDING_ENCRYPTION_KEYS: secret(
     secretList.optional(),

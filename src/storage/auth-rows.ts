@@ -45,6 +45,10 @@ export const recordedAttemptRow = z.object({
   reason: z.enum(REASONS),
   failed_attempts: z.number().int(),
   locked_until: timestamp.nullable(),
+  score: z.number().nullable(),
+  threshold: z.number(),
+  net_speech_ms: z.number(),
+  looks: z.number(),
 });
 
 const attemptRow = z.object({
@@ -124,6 +128,10 @@ export function toRecordedAttempt(row: z.output<typeof recordedAttemptRow>): Rec
     reason: row.reason,
     failedAttempts: row.failed_attempts,
     lockedUntil: toDate(row.locked_until),
+    score: row.score ?? undefined,
+    threshold: row.threshold,
+    netSpeechMs: row.net_speech_ms,
+    looks: row.looks,
   };
 }
 

@@ -48,7 +48,13 @@ const storedAnswer = z
   .discriminatedUnion('kind', [
     z.object({ kind: z.literal('verify'), answer: verification }),
     z.object({ kind: z.literal('enroll'), answer: enrollment }),
-    z.object({ kind: z.literal('error'), code: z.enum(ERROR_CODES), message: z.string() }),
+    z.object({
+      kind: z.literal('error'),
+      code: z.enum(ERROR_CODES),
+      message: z.string(),
+      details: z.unknown().optional(),
+      retryAfterSeconds: optionalNumber,
+    }),
   ])
   .nullish()
   .transform((answer): StoredAnswer | undefined => answer ?? undefined);
@@ -58,6 +64,7 @@ const args = z.object({
   threshold: optionalNumber,
   callerNumber: optionalText,
   consentReference: optionalText,
+  phone: optionalText,
   actor: optionalText,
   correlationId: z.string(),
 }) satisfies z.ZodType<CallQuestionArgs>;
@@ -79,14 +86,17 @@ export const holdRow = z
 
 export const askedRow = z.union([
   z.object({ state: z.null() }).transform((): CallAsked | undefined => undefined),
-  z.object({ ...hold, alive: z.boolean(), answer: storedAnswer }).transform((row): CallAsked | undefined => ({
-    state: row.state,
-    owned: row.owned,
-    tookOver: row.took_over,
-    userId: row.user_id,
-    alive: row.alive,
-    answer: row.answer,
-  })),
+  z
+    .object({ ...hold, alive: z.boolean(), attempt_id: z.string(), answer: storedAnswer })
+    .transform((row): CallAsked | undefined => ({
+      state: row.state,
+      owned: row.owned,
+      tookOver: row.took_over,
+      userId: row.user_id,
+      alive: row.alive,
+      attemptId: row.attempt_id,
+      answer: row.answer,
+    })),
 ]);
 
 export const requestRow = z.object({ answer: storedAnswer, alive: z.boolean() });
@@ -101,6 +111,7 @@ export const pollRow = z
           request_id: z.string(),
           kind: z.enum(['verify', 'enroll']),
           args,
+          attempt_id: z.string(),
           remaining_ms: z.number(),
         })
         .transform((row) => ({
@@ -109,6 +120,7 @@ export const pollRow = z
           requestId: row.request_id,
           kind: row.kind,
           args: row.args,
+          attemptId: row.attempt_id,
           remainingMs: row.remaining_ms,
         })),
     ),

@@ -85,6 +85,7 @@ const FAILURES: ReadonlyMap<string, readonly [ErrorCode, string]> = new Map([
   ['VA002', ['EnrollmentConflict', 'The user is registered with another phone number']],
   ['VA003', ['VoiceprintModelMismatch', 'The voiceprint was made with another model']],
   ['VA004', ['UserNotFoundError', 'There is no such user']],
+  ['VA008', ['ValidationError', 'The request id was used for another question about this call']],
   ['VA007', ['CallConflict', 'The call id is in use']],
   ['22P02', ['ValidationError', 'An identifier is not well-formed']],
   ['22008', ['ValidationError', 'A date is out of range']],

@@ -45,6 +45,8 @@ export class SupabaseCallStore implements CallStore {
         ...keyArgs(asking),
         p_request_id: asking.requestId,
         p_kind: asking.kind,
+        p_fingerprint: asking.fingerprint,
+        p_user_id: asking.args.userId ?? null,
         p_args: asking.args,
         p_deadline_ms: Math.max(1, Math.round(asking.deadlineMs)),
         p_asker: asking.asker,
@@ -66,6 +68,10 @@ export class SupabaseCallStore implements CallStore {
     const userId = answer.kind !== 'error' && 'userId' in answer.answer ? answer.answer.userId : null;
     const args = { ...keyArgs(call), p_request_id: requestId, p_answer: answer, p_user_id: userId };
     await this.#database.call('va_call_answer', args, z.boolean());
+  }
+
+  async withdrawQuestion(call: CallKey, requestId: string): Promise<void> {
+    await this.#database.call('va_call_withdraw', { ...keyArgs(call), p_request_id: requestId }, z.boolean());
   }
 
   pollCalls(

@@ -1,7 +1,7 @@
 -- Running calls and what is asked about them, so that any process may be asked: which process listens to a call (a lease
 -- that must be renewed), how far it has come, and every question with its answer. Nothing here outlives a day. Listen URLs
 -- are secrets and are never stored; what is heard stays in the memory of the process that listens.
--- SQLSTATEs of our own: VA007 the call id is in use.
+-- SQLSTATEs of our own: VA007 the call id is in use, VA008 the request id was used for another question.
 
 create or replace function public.va_ping() returns jsonb
 language sql stable security definer set search_path = ''
@@ -50,7 +50,12 @@ create table voice_auth.call_requests (
   request_id text not null constraint call_requests_request check (char_length(request_id) between 1 and 160),
   kind text not null constraint call_requests_kind check (kind in ('verify', 'enroll')),
   asker text not null constraint call_requests_asker check (char_length(asker) between 1 and 64),
-  -- What the process that listens has to know; may hold the caller's number, so it goes when the answer comes.
+  -- What was asked, digested: the same request id with anything else is a mistake, not the same question.
+  fingerprint text not null constraint call_requests_fingerprint check (char_length(fingerprint) between 1 and 64),
+  -- Of the attempt (or voice sample) that answers the question: asked twice, it is still one. Anew after a withdrawal.
+  attempt_id uuid not null default gen_random_uuid(),
+  -- What the process that listens has to know, if that is not the asker; may hold the caller's number, so it goes when the
+  -- answer comes or the time is up.
   args jsonb,
   answer jsonb,
   -- Whom the answer is about: it goes with the person.
@@ -62,6 +67,7 @@ create table voice_auth.call_requests (
 );
 
 create index call_requests_user on voice_auth.call_requests (user_id) where user_id is not null;
+create index call_requests_args on voice_auth.call_requests (deadline_at) where args is not null;
 
 alter table voice_auth.call_sessions enable row level security;
 alter table voice_auth.call_sessions force row level security;
@@ -81,10 +87,13 @@ begin
 end
 $$;
 
--- Every new call takes a few away that have not been heard of for a day.
+-- Every new call takes a few away that have not been heard of for a day, and what questions that are over held.
 create function voice_auth.forget_old_calls() returns void
 language sql set search_path = ''
 as $$
+  update voice_auth.call_requests r set args = null where (r.platform, r.call_id, r.request_id) in (
+    select o.platform, o.call_id, o.request_id from voice_auth.call_requests o
+    where o.args is not null and o.deadline_at < clock_timestamp() for update skip locked);
   delete from voice_auth.call_sessions s where (s.platform, s.call_id) in (
     select o.platform, o.call_id from voice_auth.call_sessions o
     where o.updated_at < clock_timestamp() - interval '1 day'
@@ -138,36 +147,59 @@ end
 $$;
 
 -- Asks about a call. The answer of the first time when there is one, else the question is noted and the reply says who has
--- to answer: {"state": null} = no such call; owned = p_asker itself; alive = the other process still holds the call.
+-- to answer: {"state": null} = no such call; owned = p_asker itself; alive = the other process still holds the call. VA008:
+-- the request id was used for another question. p_user_id: who was named, from now on whom the call is taken to be of.
 create function public.va_call_ask(
-  p_platform text, p_call_id text, p_request_id text, p_kind text, p_args jsonb, p_deadline_ms bigint, p_asker text,
-  p_may_listen boolean, p_lease_ms bigint
+  p_platform text, p_call_id text, p_request_id text, p_kind text, p_fingerprint text, p_user_id uuid, p_args jsonb,
+  p_deadline_ms bigint, p_asker text, p_may_listen boolean, p_lease_ms bigint
 ) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
 declare
   v_held record;
   v_session voice_auth.call_sessions;
-  v_answer jsonb;
+  v_request voice_auth.call_requests;
 begin
   v_held := voice_auth.hold_call(p_platform, p_call_id, p_asker, p_lease_ms, p_may_listen);
   v_session := v_held.session;
   if v_session.call_id is null then
     return jsonb_build_object('state', null);
   end if;
-  select r.answer into v_answer from voice_auth.call_requests r
+  insert into voice_auth.call_requests as r (
+    platform, call_id, request_id, kind, asker, fingerprint, args, deadline_at)
+  values (
+    p_platform, p_call_id, p_request_id, p_kind, p_asker, p_fingerprint,
+    case when v_session.owner is distinct from p_asker then p_args end, voice_auth.lease_end(p_deadline_ms))
+  on conflict (platform, call_id, request_id) do update
+    set asker = excluded.asker, args = excluded.args, deadline_at = excluded.deadline_at, answer = null,
+        attempt_id = case when r.answer is null then r.attempt_id else excluded.attempt_id end
+    where r.fingerprint = excluded.fingerprint and (r.answer is null or r.answer ->> 'kind' = 'error');
+  select * into v_request from voice_auth.call_requests r
   where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id;
-  if v_answer is null or v_answer ->> 'kind' = 'error' then
-    v_answer := null;
-    insert into voice_auth.call_requests as r (platform, call_id, request_id, kind, asker, args, deadline_at)
-    values (p_platform, p_call_id, p_request_id, p_kind, p_asker, p_args, voice_auth.lease_end(p_deadline_ms))
-    on conflict (platform, call_id, request_id) do update
-      set asker = excluded.asker, args = excluded.args, answer = null, deadline_at = excluded.deadline_at;
+  if v_request.fingerprint <> p_fingerprint then
+    raise exception 'the request id was used for another question' using errcode = 'VA008';
+  end if;
+  if p_user_id is not null and v_session.user_id is distinct from p_user_id then
+    update voice_auth.call_sessions s set user_id = (select u.id from voice_auth.users u where u.id = p_user_id)
+    where s.platform = p_platform and s.call_id = p_call_id
+    returning * into v_session;
   end if;
   return jsonb_build_object(
     'state', v_session.state, 'owned', v_session.owner is not distinct from p_asker, 'took_over', v_held.took_over,
     'alive', v_session.owner is not null and v_session.lease_expires_at > clock_timestamp(),
-    'user_id', v_session.user_id, 'answer', v_answer);
+    'user_id', v_session.user_id, 'attempt_id', v_request.attempt_id, 'answer', v_request.answer);
+end
+$$;
+
+-- The question is no longer waited for, or could not be answered: asked again, it is answered anew.
+create function public.va_call_withdraw(p_platform text, p_call_id text, p_request_id text) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+begin
+  update voice_auth.call_requests r
+  set args = null, deadline_at = clock_timestamp(), attempt_id = gen_random_uuid()
+  where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id and r.answer is null;
+  return to_jsonb(found);
 end
 $$;
 
@@ -185,16 +217,21 @@ as $$
         and s.owner is not null and s.lease_expires_at > clock_timestamp()))
 $$;
 
--- Answers a question. An answer that is an error is told to the asker, who does not keep it: see va_call_ask.
+-- Answers a question, once; an error may be followed by an answer. Nothing is kept about a person who is gone.
 create function public.va_call_answer(
   p_platform text, p_call_id text, p_request_id text, p_answer jsonb, p_user_id uuid
 ) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
 begin
-  update voice_auth.call_requests r
-  set answer = p_answer, args = null, user_id = (select u.id from voice_auth.users u where u.id = p_user_id)
-  where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id;
+  if p_user_id is not null and not exists (select from voice_auth.users u where u.id = p_user_id) then
+    delete from voice_auth.call_requests r
+    where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id;
+    return to_jsonb(false);
+  end if;
+  update voice_auth.call_requests r set answer = p_answer, args = null, user_id = p_user_id
+  where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id
+    and (r.answer is null or r.answer ->> 'kind' = 'error');
   return to_jsonb(found);
 end
 $$;
@@ -207,6 +244,7 @@ as $$
     'requests', coalesce((
       select jsonb_agg(jsonb_build_object(
         'platform', r.platform, 'call_id', r.call_id, 'request_id', r.request_id, 'kind', r.kind, 'args', r.args,
+        'attempt_id', r.attempt_id,
         'remaining_ms', extract(epoch from r.deadline_at - clock_timestamp()) * 1000))
       from voice_auth.call_sessions s
       join voice_auth.call_requests r on r.platform = s.platform and r.call_id = s.call_id
@@ -243,11 +281,14 @@ begin
 end
 $$;
 
--- The call is over. True when it was known.
+-- The call is over; also one that was not heard of, whose beginning may be on its way. True when it went on before.
 create function public.va_call_end(p_platform text, p_call_id text) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
 begin
+  insert into voice_auth.call_sessions (platform, call_id, state, lease_expires_at)
+  values (p_platform, p_call_id, 'ended', clock_timestamp())
+  on conflict do nothing;
   update voice_auth.call_sessions s
   set state = 'ended', token_hash = null, token_expires_at = null, updated_at = clock_timestamp()
   where s.platform = p_platform and s.call_id = p_call_id and s.state <> 'ended';
@@ -335,15 +376,162 @@ as $$
     where u.phone = p_phone order by u.created_at, u.id limit 2) as found
 $$;
 
+-- As before; an attempt that was recorded already is told as it was recorded, score and all.
+create or replace function public.va_record_attempt(
+  p_attempt_id uuid, p_user_id uuid, p_correlation_id text, p_call_id text, p_source text, p_decision text,
+  p_reason text, p_score double precision, p_threshold double precision, p_model_id text, p_net_speech_ms integer,
+  p_looks integer, p_latency_ms integer, p_max_failed_attempts integer, p_lockout_ms bigint,
+  p_voiceprint_version bigint
+) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  v_user voice_auth.users;
+  v_stored voice_auth.auth_attempts;
+  v_now timestamptz;
+  v_decision text := p_decision;
+  v_reason text := p_reason;
+  v_score double precision := p_score;
+  v_threshold double precision := p_threshold;
+  v_net_speech_ms integer := p_net_speech_ms;
+  v_looks integer := p_looks;
+  v_failed integer;
+  v_locked_until timestamptz;
+begin
+  if p_max_failed_attempts is null or p_max_failed_attempts < 1 or p_lockout_ms is null or p_lockout_ms < 1 then
+    raise exception 'the lock-out rule is not usable' using errcode = '22023';
+  end if;
+  select * into v_user from voice_auth.users u where u.id = p_user_id for update;
+  if not found then
+    raise exception 'no such user' using errcode = 'VA004';
+  end if;
+  v_now := clock_timestamp();
+  v_failed := case when v_user.locked_until <= v_now then 0 else v_user.failed_attempts end;
+  v_locked_until := case when v_user.locked_until > v_now then v_user.locked_until end;
+
+  select * into v_stored from voice_auth.auth_attempts a where a.id = p_attempt_id;
+  if found then
+    if v_stored.user_id is distinct from p_user_id then
+      raise exception 'the attempt id is already used' using errcode = 'VA005';
+    end if;
+    v_decision := v_stored.decision;
+    v_reason := v_stored.reason;
+    v_score := v_stored.score;
+    v_threshold := v_stored.threshold;
+    v_net_speech_ms := v_stored.net_speech_ms;
+    v_looks := v_stored.looks;
+  else
+    if v_locked_until is not null then
+      v_decision := 'reject';
+      v_reason := 'locked_out';
+    elsif p_decision = 'accept' and not exists (
+        select from voice_auth.voiceprints v
+        where v.user_id = p_user_id and v.version = p_voiceprint_version and v.model_id = p_model_id) then
+      v_decision := 'inconclusive';
+      v_reason := 'not_enrolled';
+    elsif p_decision = 'accept' then
+      v_failed := 0;
+    elsif p_decision = 'reject' and p_reason <> 'locked_out' then
+      v_failed := v_failed + 1;
+      if v_failed >= p_max_failed_attempts then
+        v_locked_until := v_now + p_lockout_ms * interval '1 millisecond';
+      end if;
+    end if;
+    insert into voice_auth.auth_attempts (
+      id, user_id, correlation_id, call_id, source, decision, reason, score, threshold, model_id, net_speech_ms, looks,
+      latency_ms, created_at)
+    values (
+      p_attempt_id, p_user_id, p_correlation_id, p_call_id, p_source, v_decision, v_reason, p_score, p_threshold,
+      p_model_id, p_net_speech_ms, p_looks, p_latency_ms, v_now);
+    update voice_auth.users u set failed_attempts = v_failed, locked_until = v_locked_until, updated_at = v_now
+    where u.id = p_user_id;
+  end if;
+  return jsonb_build_object(
+    'attempt_id', p_attempt_id, 'decision', v_decision, 'reason', v_reason, 'failed_attempts', v_failed,
+    'locked_until', v_locked_until, 'score', v_score, 'threshold', v_threshold, 'net_speech_ms', v_net_speech_ms,
+    'looks', v_looks);
+end
+$$;
+
+-- As before; questions about the person, or that hold their number, go as well.
+create or replace function voice_auth.erase(p_user_id uuid, p_action text, p_request_ref text, p_actor text) returns boolean
+language plpgsql set search_path = ''
+as $$
+declare
+  v_user voice_auth.users;
+  v_attempts integer;
+begin
+  select * into v_user from voice_auth.users u where u.id = p_user_id for update;
+  if not found then
+    return false;
+  end if;
+  update voice_auth.auth_attempts a
+  set id = gen_random_uuid(), user_id = null, correlation_id = null, call_id = null
+  where a.user_id = p_user_id;
+  get diagnostics v_attempts = row_count;
+  -- Calls in one order, as those who renew leases lock them.
+  perform from voice_auth.call_sessions s where s.user_id = p_user_id order by s.platform, s.call_id for update;
+  delete from voice_auth.call_requests r where r.args ->> 'userId' = p_user_id::text;
+  update voice_auth.call_requests r set args = null
+  where r.args is not null and v_user.phone in (r.args ->> 'callerNumber', r.args ->> 'phone');
+  delete from voice_auth.users u where u.id = p_user_id;
+  perform voice_auth.append_audit_event(
+    p_action, voice_auth.pseudonym(v_user.audit_key, p_user_id::text), p_request_ref, p_actor,
+    jsonb_build_object('attempts_anonymised', v_attempts));
+  return true;
+end
+$$;
+
+-- As before; calls that have not been heard of for a day go as well.
+create or replace function public.va_purge(p_attempts_before timestamptz) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  v_attempts integer;
+  v_users integer := 0;
+  v_rate_limits integer;
+  v_user_id uuid;
+begin
+  for v_user_id in
+    select u.id from voice_auth.users u where u.retain_until <= clock_timestamp() order by u.id for update skip locked
+  loop
+    perform voice_auth.erase(v_user_id, 'user.retention_ended', 'retention', 'retention');
+    v_users := v_users + 1;
+  end loop;
+  -- Rows that somebody else holds wait for the next time: waiting for them here, with the audit lock held, could deadlock
+  -- with an erasure.
+  delete from voice_auth.auth_attempts a
+    where a.id in (
+      select b.id from voice_auth.auth_attempts b where b.created_at < p_attempts_before for update skip locked
+    );
+  get diagnostics v_attempts = row_count;
+  delete from voice_auth.rate_limits r
+    where r.key in (
+      select b.key from voice_auth.rate_limits b where b.resets_at <= clock_timestamp() for update skip locked
+    );
+  get diagnostics v_rate_limits = row_count;
+  delete from voice_auth.call_sessions s where (s.platform, s.call_id) in (
+    select o.platform, o.call_id from voice_auth.call_sessions o
+    where o.updated_at < clock_timestamp() - interval '1 day' for update skip locked);
+  perform voice_auth.forget_old_calls();
+  return jsonb_build_object('users', v_users, 'attempts', v_attempts, 'rate_limits', v_rate_limits);
+end
+$$;
+
 revoke execute on function voice_auth.lease_end(bigint) from public, anon, authenticated, service_role;
 revoke execute on function voice_auth.forget_old_calls() from public, anon, authenticated, service_role;
 revoke execute on function voice_auth.hold_call(text, text, text, bigint, boolean)
   from public, anon, authenticated, service_role;
 revoke execute on function public.va_call_begin(text, text, text, bigint) from public, anon, authenticated;
 grant execute on function public.va_call_begin(text, text, text, bigint) to service_role;
-revoke execute on function public.va_call_ask(text, text, text, text, jsonb, bigint, text, boolean, bigint)
-  from public, anon, authenticated;
-grant execute on function public.va_call_ask(text, text, text, text, jsonb, bigint, text, boolean, bigint) to service_role;
+revoke execute on function public.va_call_ask(
+  text, text, text, text, text, uuid, jsonb, bigint, text, boolean, bigint
+) from public, anon, authenticated;
+grant execute on function public.va_call_ask(
+  text, text, text, text, text, uuid, jsonb, bigint, text, boolean, bigint
+) to service_role;
+revoke execute on function public.va_call_withdraw(text, text, text) from public, anon, authenticated;
+grant execute on function public.va_call_withdraw(text, text, text) to service_role;
 revoke execute on function public.va_call_request(text, text, text) from public, anon, authenticated;
 grant execute on function public.va_call_request(text, text, text) to service_role;
 revoke execute on function public.va_call_answer(text, text, text, jsonb, uuid) from public, anon, authenticated;

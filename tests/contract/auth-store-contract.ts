@@ -158,6 +158,10 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
         reason: 'match',
         failedAttempts: 0,
         lockedUntil: undefined,
+        score: record.score,
+        threshold: record.threshold,
+        netSpeechMs: Math.round(record.netSpeechMs),
+        looks: record.looks,
       });
       const summary = {
         id: record.attemptId,

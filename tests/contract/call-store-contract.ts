@@ -25,11 +25,13 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       ...call,
       requestId: 'tool-1',
       kind: 'verify',
+      fingerprint: 'about-nobody',
       args: {
         userId: undefined,
         threshold: 0.9,
         callerNumber: '+14155550101',
         consentReference: undefined,
+        phone: undefined,
         actor: undefined,
         correlationId: 'contract-0001',
       },
@@ -139,7 +141,6 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       const call = newCall();
       await calls.beginCall(call, hold(here));
       await calls.endCall(call);
-      await calls.endCall(newCall());
       expect((await calls.pollCalls(here)).ended).toContainEqual(call);
       await calls.renewCalls(here, LONG, [progress(call)]);
       expect(await calls.callStatus(call)).toMatchObject({ state: 'ended' });
@@ -158,6 +159,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
         tookOver: false,
         userId: undefined,
         alive: true,
+        attemptId: expect.any(String) as string,
         answer: undefined,
       });
       const ofCall = async () =>
@@ -169,6 +171,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
           requestId: 'tool-1',
           kind: 'verify',
           args: asking(call).args,
+          attemptId: expect.any(String) as string,
           remainingMs: expect.any(Number) as number,
         },
       ]);
@@ -195,6 +198,60 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       expect(await calls.askCall(asking(call))).toMatchObject({ answer: undefined });
       const { questions } = await calls.pollCalls(there);
       expect(questions.filter(({ callId }) => callId === call.callId)).toHaveLength(1);
+    });
+
+    it('refuses a request id that was used for another question', async () => {
+      const call = newCall();
+      await calls.askCall(asking(call));
+      await expect(calls.askCall(asking(call, { fingerprint: 'about-somebody' }))).rejects.toMatchObject({
+        code: 'ValidationError',
+      });
+    });
+
+    it('keeps the attempt id of a question until it is withdrawn or has failed', async () => {
+      const call = newCall();
+      const attemptId = async () => (await calls.askCall(asking(call)))?.attemptId;
+      const first = await attemptId();
+      expect(await attemptId()).toBe(first);
+      await calls.withdrawQuestion(call, 'tool-1');
+      const second = await attemptId();
+      expect(second).not.toBe(first);
+      await calls.answerCall(call, 'tool-1', { kind: 'error', code: 'Busy', message: 'no' });
+      expect(await attemptId()).not.toBe(second);
+    });
+
+    it('lets no later answer replace the first', async () => {
+      const call = newCall();
+      const [one, two] = [await enrolled(), await enrolled()];
+      await calls.askCall(asking(call));
+      await calls.answerCall(call, 'tool-1', decided(one));
+      await calls.answerCall(call, 'tool-1', decided(two));
+      expect(await calls.askCall(asking(call))).toMatchObject({ answer: { answer: { userId: one } } });
+      await calls.withdrawQuestion(call, 'tool-1');
+      expect(await calls.askCall(asking(call))).toMatchObject({ answer: { answer: { userId: one } } });
+    });
+
+    it('remembers who was named, also for a process that takes the call over', async () => {
+      const userId = await enrolled();
+      const call = newCall();
+      const named = { ...asking(call).args, userId };
+      await calls.askCall(asking(call, { args: named, asker: there }));
+      await calls.releaseCalls(there, call);
+      expect(await calls.beginCall(call, hold(here))).toMatchObject({ owned: true, userId });
+    });
+
+    it('does not keep what its own process knows of a question, nor what is withdrawn', async () => {
+      const call = newCall();
+      await calls.beginCall(call, hold(there));
+      await calls.askCall(asking(call));
+      await calls.withdrawQuestion(call, 'tool-1');
+      expect((await calls.pollCalls(there)).questions.filter(({ callId }) => callId === call.callId)).toEqual([]);
+    });
+
+    it('knows that a call is over whose beginning comes late', async () => {
+      const call = newCall();
+      await calls.endCall(call);
+      expect(await calls.beginCall(call, hold(here))).toMatchObject({ state: 'ended', owned: false });
     });
 
     it('does not hand a process its own questions, nor those whose time is up', async () => {
@@ -226,6 +283,10 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       await calls.answerCall(call, 'tool-1', decided(userId));
       await storage.store.eraseUser(userId, { correlationId: 'erase-0002', actor: 'test' });
       expect(await calls.callRequest(call, 'tool-1')).toMatchObject({ answer: undefined });
+      // An answer that comes after the erasure is not kept either.
+      await calls.askCall(asking(call, { requestId: 'tool-2' }));
+      await calls.answerCall(call, 'tool-2', decided(userId));
+      expect(await calls.callRequest(call, 'tool-2')).toMatchObject({ answer: undefined });
     });
 
     it('lets a stream in by its token, once, in time, on its platform', async () => {

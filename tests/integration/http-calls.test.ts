@@ -41,7 +41,6 @@ describe('a running call', () => {
       {
         userId: USER,
         threshold: 0.9,
-        requestId: 'request-0001',
         deadlineMs: 5000,
         call: { platform: 'twilio', callId: CALL.id, listenUrl: undefined, callerNumber: undefined },
       },
@@ -49,6 +48,8 @@ describe('a running call', () => {
     expect(t.verifications).toEqual([]);
     await post('/api/v1/verify-password', 'verify', { userId: USER, call: CALL });
     expect(asked[1]?.deadlineMs).toBe(20_000);
+    // Whatever ids a client sends, each request is a question of its own.
+    expect(asked[1]?.requestId).not.toBe(asked[0]?.requestId);
   });
 
   it('is enrolled from', async () => {
@@ -62,8 +63,14 @@ describe('a running call', () => {
     expect(res.status).toBe(200);
     expect(res.body).toMatchObject({ status: 'enrolled', samples: 2 });
     expect(asked).toMatchObject([
-      { userId: USER, consentReference: 'form 7', actor: 'enroll', call: { callerNumber: PHONE, callId: CALL.id } },
+      { userId: USER, consentReference: 'form 7', actor: 'enroll', phone: PHONE, call: { callId: CALL.id } },
     ]);
+  });
+
+  it('is an error, not an accept, when the answer is about somebody else', async () => {
+    t.behave.calls.verify = async () => ({ kind: 'decided', userId: 'another', result: ACCEPTED });
+    const res = await post('/api/v1/verify-password', 'verify', { userId: USER, call: CALL });
+    expect([res.status, res.body.error]).toEqual([500, 'InternalError']);
   });
 
   it.each([

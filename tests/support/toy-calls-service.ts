@@ -9,7 +9,13 @@ import { TimerWheel } from '../../src/domain/timing/timer-wheel.js';
 import { ToyCall } from './toy-calls.js';
 import { ToyService } from './toy-service.js';
 
-const CALLS: CallsConfig = { maxSessions: 4, maxCallMs: 3_600_000, leaseMs: 60_000, streamTokenMs: 60_000 };
+const CALLS: CallsConfig = {
+  maxSessions: 4,
+  maxCallMs: 3_600_000,
+  leaseMs: 60_000,
+  streamTokenMs: 60_000,
+  enrollNewNumbers: true,
+};
 
 export interface ToyProcessOptions {
   readonly calls?: Partial<CallsConfig>;

@@ -58,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   recordings: ['audio', 'domain', 'observability', 'outbound'],
   http: ['domain', 'observability', 'root'],
   cluster: ['domain', 'observability', 'storage'],
+  evaluation: ['domain', 'domain/scoring'],
   cli: [
     'audio',
     'cluster',

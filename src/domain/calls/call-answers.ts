@@ -1,20 +1,21 @@
 /** What a question about a call comes to, in the process that listens to it: who is meant, what was heard, and the record. */
-import { randomUUID } from 'node:crypto';
-import type { VerificationConfig } from '../../config/config.js';
-import type { EnrollmentUseCase } from '../enrollment/enrollment.js';
+import type { CallsConfig, VerificationConfig } from '../../config/config.js';
+import type { EnrollmentResult, EnrollmentUseCase } from '../enrollment/enrollment.js';
 import { VoiceAuthError, validationError } from '../errors.js';
 import type { AuthStore, EnrolledUser } from '../ports/auth-store.js';
 import type { StoredAnswer } from '../ports/call-store.js';
 import { type AttemptRecorder, type Finding, nothingHeard } from '../verification/attempt-recorder.js';
 import { examineClaim, thresholdOf } from '../verification/claim.js';
+import type { VerificationResult } from '../verification/verification.js';
 import type { CallDesk } from './call-desk.js';
-import { attemptIdOf } from './call-ids.js';
+import { newUserIdOf } from './call-ids.js';
 import type { Asked } from './call-questions.js';
 import type { CallSession, QuestionLimits } from './call-session.js';
 import type { CallQuestion, UnclearCaller } from './calls.js';
 
 export interface CallAnswersDeps {
   readonly config: VerificationConfig;
+  readonly calls: CallsConfig;
   readonly desk: CallDesk;
   readonly store: AuthStore;
   readonly recorder: AttemptRecorder;
@@ -24,8 +25,14 @@ export interface CallAnswersDeps {
 
 export interface AnswerMeans {
   readonly limits: QuestionLimits;
+  /** Of the attempt or sample that this question may make. */
+  readonly attemptId: string;
   /** Runs a step of the database again while the database is away and there is time. */
   readonly persist: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
+interface Means extends AnswerMeans {
+  readonly session: CallSession | undefined;
 }
 
 const USER_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -37,31 +44,37 @@ export class CallAnswers {
     this.deps = deps;
   }
 
-  /** Throws what `CallsUseCase.verify` and `enroll` throw. */
-  find(question: CallQuestion, asked: Asked, means: AnswerMeans): Promise<StoredAnswer> {
-    const session = this.deps.desk.find(question.call);
-    return asked.kind === 'verify'
-      ? this.verify(question, asked, { ...means, session })
-      : this.enroll(question, asked, { ...means, session });
+  /** Throws what `CallsUseCase.verify` and `enroll` throw, and `CallMoved`. */
+  find(question: CallQuestion, asked: Asked, answerMeans: AnswerMeans): Promise<StoredAnswer> {
+    const means = { ...answerMeans, session: this.deps.desk.find(question.call) };
+    return asked.kind === 'verify' ? this.verify(question, asked, means) : this.enroll(question, asked, means);
   }
 
   private async verify(
     question: CallQuestion,
     asked: Extract<Asked, { kind: 'verify' }>,
-    means: AnswerMeans & { readonly session: CallSession | undefined },
+    means: Means,
   ): Promise<StoredAnswer> {
-    const { config, store, recorder } = this.deps;
-    const { call, requestId } = question;
-    const startedAt = performance.now();
-    const threshold = thresholdOf(asked.threshold, config.threshold);
+    const threshold = thresholdOf(asked.threshold, this.deps.config.threshold);
     const claimed = await this.claimed(question, asked.userId, means);
     if (typeof claimed !== 'string') return { kind: 'verify', answer: claimed };
-    const user = await means.persist(() => store.findUser(claimed));
+    const user = await this.findUser(claimed, means);
     if (!user) throw new VoiceAuthError('UserNotFoundError', 'There is no such user');
+    const result = await this.attempt(question, { user, threshold }, means);
+    return { kind: 'verify', answer: { kind: 'decided', userId: user.userId, result } };
+  }
+
+  /** Listens, decides and records. */
+  private async attempt(
+    { call }: CallQuestion,
+    { user, threshold }: { readonly user: EnrolledUser; readonly threshold: number },
+    means: Means,
+  ): Promise<VerificationResult> {
+    const startedAt = performance.now();
     const finding = await this.listen(user, threshold, means);
-    const result = await means.persist(() =>
-      recorder.record(user, finding, {
-        attemptId: attemptIdOf(call, requestId),
+    return means.persist(() =>
+      this.deps.recorder.record(user, finding, {
+        attemptId: means.attemptId,
         source: call.platform,
         sourceLabel: call.platform,
         correlationId: call.correlationId,
@@ -70,56 +83,114 @@ export class CallAnswers {
         latencyMs: performance.now() - startedAt,
       }),
     );
-    return { kind: 'verify', answer: { kind: 'decided', userId: user.userId, result } };
   }
 
-  private async listen(
-    user: EnrolledUser,
-    threshold: number,
-    { session, limits }: AnswerMeans & { readonly session: CallSession | undefined },
-  ): Promise<Finding> {
+  private async listen(user: EnrolledUser, threshold: number, { session, limits }: Means): Promise<Finding> {
     const claim = examineClaim(user, this.deps.modelId);
     if (claim.kind === 'settled') return claim.finding;
     if (!session) return nothingHeard('inconclusive', 'caller_hung_up');
-    // Whom this call was asked about is whom it will be asked about again.
-    session.claimedUserId ??= user.userId;
     return session.verify({ user, voiceprint: claim.voiceprint, threshold }, limits);
   }
 
+  /**
+   * A further sample of somebody who is enrolled needs proof that it is them, which counts as an attempt: otherwise enrolling
+   * would be a second, laxer way to verify, without a lock-out.
+   */
   private async enroll(
     question: CallQuestion,
     asked: Extract<Asked, { kind: 'enroll' }>,
-    means: AnswerMeans & { readonly session: CallSession | undefined },
+    means: Means,
   ): Promise<StoredAnswer> {
-    const { enrollment } = this.deps;
-    const { call } = question;
-    const { session, limits } = means;
-    const known = await this.claimed(question, asked.userId, means);
-    if (typeof known !== 'string' && known.kind === 'ambiguous_caller') return { kind: 'enroll', answer: known };
+    const { session } = means;
+    const meant = await this.enrollee(question, asked.userId, means);
+    if (typeof meant !== 'string') return { kind: 'enroll', answer: meant };
     if (!session) throw new VoiceAuthError('CallNotFoundError', 'The call is over');
-    const userId = typeof known === 'string' ? known : randomUUID();
-    const result = await enrollment.enroll({
+    // What is said while the caller is being verified belongs to the sample.
+    const rest = session.stayAwake();
+    try {
+      const result = await this.addSample(question, asked, { ...means, session, userId: meant });
+      // The same audio against the voiceprint that was made of it would prove nothing.
+      session.spendOn(meant);
+      session.claimedUserId = meant;
+      return { kind: 'enroll', answer: { kind: 'enrolled', userId: meant, result } };
+    } finally {
+      rest();
+    }
+  }
+
+  private async addSample(
+    question: CallQuestion,
+    asked: Extract<Asked, { kind: 'enroll' }>,
+    means: AnswerMeans & { readonly session: CallSession; readonly userId: string },
+  ): Promise<EnrollmentResult> {
+    const { enrollment, config } = this.deps;
+    const { call } = question;
+    const { session, limits, attemptId, userId } = means;
+    const user = await this.findUser(userId, means);
+    const sampleTaken = user?.samples.some(({ id }) => id === attemptId) === true;
+    if (user?.voiceprint && !sampleTaken) {
+      const { decision } = await this.attempt(question, { user, threshold: config.threshold }, means);
+      if (decision !== 'accept') {
+        throw new VoiceAuthError('EnrollmentConflict', 'The caller was not verified as the enrolled user');
+      }
+    }
+    return enrollment.enroll({
       userId,
-      phone: call.callerNumber,
+      phone: asked.phone ?? (await this.callersNumber(question, user, userId)),
       consentReference: asked.consentReference,
       source: { kind: 'call', hear: (wantedMs, signal) => session.hear(wantedMs, { ...limits, signal }) },
+      sampleId: attemptId,
       correlationId: call.correlationId,
       actor: asked.actor,
       signal: limits.signal,
     });
-    session.claimedUserId = userId;
-    return { kind: 'enroll', answer: { kind: 'enrolled', userId, result } };
   }
 
-  /** Who is meant: named, announced, asked about before, or the owner of the caller's number. */
+  /** Who is to be enrolled: somebody named or known, or a new user where that is allowed. */
+  private async enrollee(
+    question: CallQuestion,
+    named: string | undefined,
+    means: Means,
+  ): Promise<string | UnclearCaller> {
+    const claimed = await this.claimed(question, named, means);
+    if (typeof claimed === 'string' || claimed.kind === 'ambiguous_caller') return claimed;
+    // Without a number there would be no way to find this person again.
+    const mayBeNew = this.deps.calls.enrollNewNumbers && question.call.callerNumber !== undefined;
+    return mayBeNew ? newUserIdOf(means.attemptId) : claimed;
+  }
+
+  /**
+   * The caller's number to know the person by, if they have none yet. It can be forged, so it is nobody's unless the operator
+   * has allowed that, and never somebody else's.
+   */
+  private async callersNumber(
+    { call: { callerNumber } }: CallQuestion,
+    user: EnrolledUser | undefined,
+    userId: string,
+  ): Promise<string | undefined> {
+    if (callerNumber === undefined || user?.phone !== undefined || !this.deps.calls.enrollNewNumbers) return undefined;
+    const owner = await this.deps.desk.userOfNumber(callerNumber);
+    if (owner === 'unknown_caller' || owner === userId) return callerNumber;
+    throw new VoiceAuthError('EnrollmentConflict', "The caller's number belongs to another enrolled user");
+  }
+
+  private async findUser(userId: string, { session, persist }: Means): Promise<EnrolledUser | undefined> {
+    const user = await persist(() => this.deps.store.findUser(userId));
+    if (!user) session?.forget(userId);
+    return user;
+  }
+
+  /** Who is meant: named, announced or named before, or the owner of the caller's number. */
   private async claimed(
     { call }: CallQuestion,
     named: string | undefined,
-    { session, persist }: AnswerMeans & { readonly session: CallSession | undefined },
+    { session, persist }: Means,
   ): Promise<string | UnclearCaller> {
     if (named !== undefined) {
       const userId = named.toLowerCase();
       if (!USER_ID.test(userId)) throw validationError([{ path: 'userId', message: 'must be a UUID' }]);
+      // Whom this call was asked about is whom it will be asked about again.
+      if (session) session.claimedUserId = userId;
       return userId;
     }
     if (session?.claimedUserId !== undefined) return session.claimedUserId;

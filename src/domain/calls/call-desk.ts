@@ -11,7 +11,7 @@ import type { CallHold, CallKey, CallStore } from '../ports/call-store.js';
 import type { ScheduledTimer } from '../timing/timer-wheel.js';
 import { examineClaim } from '../verification/claim.js';
 import { callName } from './call-ids.js';
-import { CallSession, type CallSessionDeps } from './call-session.js';
+import { CallSession, type CallSessionDeps, type CallSessionEnd } from './call-session.js';
 import type { CallFacts } from './calls.js';
 
 export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd'> {
@@ -21,16 +21,21 @@ export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd'> {
   readonly sources: CallSourceFactory;
   /** Name of this process among all that share the store. */
   readonly owner: string;
+  /** Told when there is one more call. */
+  readonly onCall: () => void;
 }
 
 /** An ended call is kept for questions that come late. */
 const LINGER_MS = 60_000;
+/** After its audio has ended a call that is not known to be over is kept for so long: its end may never be told. */
+const QUIET_MS = 120_000;
 /** A call that another process listens to is not asked for in the store with every event. */
 const FOREIGN_MS = 5_000;
 const MAX_FOREIGN = 10_000;
 
 interface Entry {
   readonly session: CallSession;
+  /** Of the longest call, or of what is left of this one. */
   timer: ScheduledTimer;
   /** Known to be over, from an event or because the platform that dialled us closed the connection. */
   over: boolean;
@@ -53,7 +58,8 @@ export class CallDesk {
 
   /** Whether one more call would be refused. */
   get isFull(): boolean {
-    return this.entries.size >= this.deps.calls.maxSessions && ![...this.entries.values()].some(({ over }) => over);
+    const replaceable = ({ over, session }: Entry) => over || session.ended;
+    return this.entries.size >= this.deps.calls.maxSessions && ![...this.entries.values()].some(replaceable);
   }
 
   sessions(): CallSession[] {
@@ -101,17 +107,9 @@ export class CallDesk {
     let entry = this.entries.get(name);
     if (!entry) {
       this.requireRoom(name);
-      const { metrics, logger, calls, timers } = this.deps;
+      const { logger, calls, timers, onCall } = this.deps;
       const key = keyOf(facts);
-      const session = new CallSession(key, {
-        ...this.deps,
-        onEnd: (end) => {
-          metrics.callSessionsEnded.inc({ platform: key.platform, end });
-          logger.info({ event: 'call_audio_ended', platform: key.platform, end }, 'call audio ended');
-          // Platforms that dial us end the call's audio with the call; of VAPI we hear by webhook.
-          if (key.platform !== 'vapi') void this.end(key).catch(() => undefined);
-        },
-      });
+      const session = new CallSession(key, { ...this.deps, onEnd: (end) => this.audioEnded(key, end) });
       entry = {
         session,
         over: false,
@@ -120,10 +118,12 @@ export class CallDesk {
       this.entries.set(name, entry);
       this.countSessions();
       logger.info({ event: 'call_session', platform: key.platform }, 'call session begun');
+      onCall();
     }
     const { session } = entry;
-    session.claimedUserId ??= userId;
+    if (userId !== undefined) session.claimedUserId = userId;
     if (source && !entry.over && session.needsSource) {
+      this.keepFor(entry, this.deps.calls.maxCallMs);
       withCorrelation({ correlationId: facts.correlationId, callId: facts.callId }, () => session.listen(source));
       void this.claimExpected(session, facts.callerNumber);
     }
@@ -146,6 +146,11 @@ export class CallDesk {
       entry.timer = this.deps.timers.schedule(LINGER_MS, () => this.forget(name));
     }
     await this.deps.callStore.endCall(key);
+  }
+
+  /** Calls that were ended elsewhere, as far as this process does not know it yet. */
+  async endAll(keys: readonly CallKey[]): Promise<void> {
+    for (const key of keys) if (this.entries.get(callName(key))?.over === false) await this.end(key);
   }
 
   /** Drops a call that this process holds no more. */
@@ -178,22 +183,41 @@ export class CallDesk {
       if (userId === undefined) {
         const found = await this.userOfNumber(number);
         if (found === 'unknown_caller' || found === 'ambiguous_caller') return;
-        userId = found;
-        session.claimedUserId = userId;
+        userId = session.claimedUserId ??= found;
       }
       const user = await store.findUser(userId);
-      if (!user) return;
+      // Somebody else may have been named meanwhile.
+      if (!user || session.claimedUserId !== userId) return;
       const claim = examineClaim(user, embedder.modelId);
-      if (claim.kind === 'listen') session.claim(user, claim.voiceprint, config.threshold);
+      if (claim.kind === 'listen') session.claim({ user, voiceprint: claim.voiceprint, threshold: config.threshold });
     } catch (error) {
       logger.warn({ err: error, event: 'claim_failed' }, 'no looks before the question');
     }
   }
 
+  private audioEnded(key: CallKey, end: CallSessionEnd): void {
+    const { metrics, logger } = this.deps;
+    metrics.callSessionsEnded.inc({ platform: key.platform, end });
+    logger.info({ event: 'call_audio_ended', platform: key.platform, end }, 'call audio ended');
+    const entry = this.entries.get(callName(key));
+    if (!entry || entry.over) return;
+    // Platforms that dial us end the audio with the call; VAPI tells of the end by webhook, if it is asked to.
+    if (key.platform === 'vapi') this.keepFor(entry, QUIET_MS);
+    else void this.end(key).catch(() => undefined);
+  }
+
+  /** Gives the call up after this time unless something happens before. */
+  private keepFor(entry: Entry, ms: number): void {
+    const { timers } = this.deps;
+    timers.cancel(entry.timer);
+    entry.timer = timers.schedule(ms, () => void this.end(entry.session.key).catch(() => undefined));
+  }
+
   private requireRoom(name: string): void {
     if (this.closed) throw new VoiceAuthError('Busy', 'The service is shutting down', { retryAfterSeconds: 1 });
     if (this.entries.has(name) || this.entries.size < this.deps.calls.maxSessions) return;
-    const ended = [...this.entries].find(([, { over }]) => over);
+    const ended =
+      [...this.entries].find(([, { over }]) => over) ?? [...this.entries].find(([, { session }]) => session.ended);
     if (!ended) throw new VoiceAuthError('Busy', 'Too many calls at once', { retryAfterSeconds: 5 });
     this.forget(ended[0]);
   }

@@ -1,8 +1,8 @@
-/** Ids derived from a question about a call, so that asking twice, anywhere, cannot make two attempts or two samples. */
+/** Names of calls and questions, and ids that a question gives its answer, so that asked twice it is answered once. */
 import { createHash } from 'node:crypto';
 import type { CallKey } from '../ports/call-store.js';
 
-/** One line per question: what it is known by in this process. */
+/** What a question is known by in this process. */
 export function questionName({ platform, callId }: CallKey, requestId: string): string {
   return `${platform} ${callId} ${requestId}`;
 }
@@ -11,9 +11,15 @@ export function callName({ platform, callId }: CallKey): string {
   return `${platform} ${callId}`;
 }
 
-/** The attempt id of a question: a UUID of version 8 (RFC 9562, 5.8) made from its SHA-256. */
-export function attemptIdOf(call: CallKey, requestId: string): string {
-  const digest = createHash('sha256').update(questionName(call, requestId)).digest();
+/** What is asked, so that two questions with one id can be told apart. */
+export function fingerprintOf(facts: Readonly<Record<string, string | number | undefined>>): string {
+  const sorted = Object.entries(facts).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256').update(JSON.stringify(sorted)).digest('base64url');
+}
+
+/** The id of the user that an enrollment with this attempt id makes: a UUID of version 8 (RFC 9562, 5.8). */
+export function newUserIdOf(attemptId: string): string {
+  const digest = createHash('sha256').update(`user ${attemptId}`).digest();
   digest[6] = (digest[6]! & 0x0f) | 0x80;
   digest[8] = (digest[8]! & 0x3f) | 0x80;
   const hex = digest.toString('hex', 0, 16);

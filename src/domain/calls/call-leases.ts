@@ -14,7 +14,8 @@ export interface CallLeasesDeps {
   readonly leaseMs: number;
   readonly timers: TimerWheel;
   readonly logger: Logger;
-  readonly onQuestion: (question: PendingQuestion) => void;
+  /** All questions of others that wait for this process, every time. */
+  readonly onQuestions: (questions: readonly PendingQuestion[]) => void;
 }
 
 /** How long a question that came to another process may lie before it is seen, if nobody rings. */
@@ -75,7 +76,7 @@ export class CallLeases {
   }
 
   private async turn(): Promise<void> {
-    const { desk, callStore, owner, leaseMs, logger, onQuestion } = this.deps;
+    const { desk, callStore, owner, leaseMs, logger, onQuestions } = this.deps;
     try {
       if (performance.now() - this.renewedAtMs >= leaseMs / RENEWALS_PER_LEASE) {
         const progress = desk.sessions().map((session) => session.progress());
@@ -85,10 +86,8 @@ export class CallLeases {
         for (const key of lost) desk.lose(key);
       }
       const { questions, ended } = await callStore.pollCalls(owner);
-      for (const question of questions) onQuestion(question);
-      for (const key of ended) {
-        if (desk.find(key)?.ended === false) await desk.end(key);
-      }
+      onQuestions(questions);
+      await desk.endAll(ended);
     } catch (error) {
       logger.warn({ err: error, event: 'leases' }, 'the leases of calls could not be renewed');
     }

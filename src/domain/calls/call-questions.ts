@@ -13,8 +13,9 @@ import { StateWatch } from '../timing/state-watch.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
 import type { CallAnswers } from './call-answers.js';
 import type { CallDesk } from './call-desk.js';
-import { questionName } from './call-ids.js';
+import { fingerprintOf, questionName } from './call-ids.js';
 import { POLL_MS } from './call-leases.js';
+import { CallMoved } from './call-session.js';
 import type { CallFacts, CallQuestion } from './calls.js';
 
 export interface CallQuestionsDeps {
@@ -39,6 +40,7 @@ export type Asked =
       readonly kind: 'enroll';
       readonly userId: string | undefined;
       readonly consentReference: string | undefined;
+      readonly phone: string | undefined;
       readonly actor: string;
     };
 
@@ -49,10 +51,22 @@ const RECORD_MS = 250;
 /** Time for an answer of another process to arrive here after its deadline. */
 const REMOTE_GRACE_MS = 500;
 
+/** A question in progress in this process. */
+interface OpenQuestion {
+  readonly fingerprint: string;
+  readonly answer: Promise<StoredAnswer>;
+  /** Fires when nobody waits for the answer any more. */
+  readonly left: AbortController;
+  /** Askers who wait; a question of another process counts as one. */
+  askers: number;
+  /** Asked in another process, which says by the store whether it still waits. */
+  readonly remote: boolean;
+}
+
 export class CallQuestions {
   private readonly deps: CallQuestionsDeps;
-  /** Questions in progress in this process: the same one, asked again, waits for the same answer. */
-  private readonly open = new Map<string, Promise<StoredAnswer>>();
+  /** The same question, asked again, waits for the same answer. */
+  private readonly open = new Map<string, OpenQuestion>();
   private readonly watch: StateWatch;
 
   constructor(deps: CallQuestionsDeps) {
@@ -68,76 +82,114 @@ export class CallQuestions {
   /** The answer to a question; never an `error`: those are thrown. */
   async ask(question: CallQuestion, asked: Asked): Promise<Exclude<StoredAnswer, { readonly kind: 'error' }>> {
     const name = questionName(question.call, question.requestId);
-    let answering = this.open.get(name);
-    if (!answering) {
-      answering = this.answer(question, asked).finally(() => this.open.delete(name));
-      this.open.set(name, answering);
+    const fingerprint = fingerprintOf({ ...asked, actor: undefined });
+    const known = this.open.get(name);
+    if (known && known.fingerprint !== fingerprint) {
+      throw new VoiceAuthError('ValidationError', 'The request id was used for another question about this call');
     }
-    const answer = await answering;
-    if (answer.kind === 'error') throw new VoiceAuthError(answer.code, answer.message);
-    return answer;
+    const open =
+      known ??
+      this.start(name, { fingerprint, remote: false }, (signal) =>
+        this.answer({ ...question, signal }, asked, fingerprint),
+      );
+    open.askers++;
+    const leave = () => {
+      open.askers--;
+      if (open.askers === 0) open.left.abort();
+    };
+    question.signal.addEventListener('abort', leave, { once: true });
+    if (question.signal.aborted) leave();
+    try {
+      const answer = await open.answer;
+      if (answer.kind !== 'error') return answer;
+      const { code, message, details, retryAfterSeconds } = answer;
+      throw new VoiceAuthError(code, message, { details, ...(retryAfterSeconds ? { retryAfterSeconds } : {}) });
+    } finally {
+      question.signal.removeEventListener('abort', leave);
+    }
   }
 
-  /** A question that came to another process, about a call of this one. */
-  answerFor({ platform, callId, requestId, kind, args, remainingMs }: PendingQuestion): void {
+  /** All questions that came to other processes, about calls of this one. Those that are not among them any more are given up. */
+  answerFor(questions: readonly PendingQuestion[]): void {
+    const asked = new Set(questions.map((question) => questionName(question, question.requestId)));
+    for (const [name, open] of this.open) if (open.remote && !asked.has(name)) open.left.abort();
+    for (const question of questions) this.answerOne(question);
+  }
+
+  private answerOne({ platform, callId, requestId, kind, args, attemptId, remainingMs }: PendingQuestion): void {
     const name = questionName({ platform, callId }, requestId);
     if (this.open.has(name)) return;
-    const question: CallQuestion = {
-      call: {
-        platform,
-        callId,
-        callerNumber: args.callerNumber,
-        listenUrl: undefined,
-        correlationId: args.correlationId,
-      },
-      requestId,
-      deadlineMs: remainingMs,
-      signal: this.deps.shutdown,
-    };
+    const { userId, threshold, callerNumber, consentReference, phone, actor, correlationId } = args;
+    const call: CallFacts = { platform, callId, callerNumber, listenUrl: undefined, correlationId };
     const asked: Asked =
-      kind === 'verify'
-        ? { kind, userId: args.userId, threshold: args.threshold }
-        : { kind, userId: args.userId, consentReference: args.consentReference, actor: args.actor ?? '' };
-    const answering = withCorrelation({ correlationId: args.correlationId, callId }, () =>
-      this.answerHere(question, asked, performance.now() + remainingMs).finally(() => this.open.delete(name)),
+      kind === 'verify' ? { kind, userId, threshold } : { kind, userId, consentReference, phone, actor: actor ?? '' };
+    const open = this.start(name, { fingerprint: '', remote: true }, (signal) =>
+      withCorrelation({ correlationId, callId }, () => {
+        const deadline = performance.now() + remainingMs;
+        return this.answerHere({ call, requestId, deadlineMs: remainingMs, signal }, asked, { attemptId, deadline });
+      }),
     );
-    this.open.set(name, answering);
-    answering.catch((error: unknown) => this.deps.logger.warn({ err: error }, 'a question could not be answered'));
+    open.answer.catch((error: unknown) => this.deps.logger.warn({ err: error }, 'a question could not be answered'));
   }
 
-  private async answer(question: CallQuestion, asked: Asked): Promise<StoredAnswer> {
+  private start(
+    name: string,
+    facts: Pick<OpenQuestion, 'fingerprint' | 'remote'>,
+    work: (signal: AbortSignal) => Promise<StoredAnswer>,
+  ): OpenQuestion {
+    const left = new AbortController();
+    const answer = work(left.signal).finally(() => this.open.delete(name));
+    const open: OpenQuestion = { ...facts, answer, left, askers: 0 };
+    this.open.set(name, open);
+    return open;
+  }
+
+  private async answer(question: CallQuestion, asked: Asked, fingerprint: string): Promise<StoredAnswer> {
     const { call, requestId } = question;
     const deadline = performance.now() + question.deadlineMs;
-    for (;;) {
-      const source = this.deps.desk.sourceOf(call);
-      const state = await this.note(question, asked, deadline);
-      if (!state)
-        throw new VoiceAuthError('CallNotFoundError', 'There is no such call, or nobody knows where to listen');
-      if (state.answer) return state.answer;
-      if (state.state === 'waiting') {
-        await this.untilStreamComes(question, deadline);
-        continue;
-      }
-      if (state.owned || !state.alive) {
-        const session = this.deps.desk.hold(call, state, source);
-        // Streams dial us: when the process that had one is gone, so is its audio.
-        if (!session && state.state !== 'ended' && !state.owned && call.platform === 'vapi') {
-          throw new VoiceAuthError(
-            'CallNotFoundError',
-            'Nobody listens to this call, and nobody knows where to listen',
-          );
+    // Whoever asks here is told `deadline` when the server gives up; questions of others are left to others.
+    const local = { ...question, signal: AbortSignal.any([question.signal, this.deps.shutdown]) };
+    try {
+      for (;;) {
+        const source = this.deps.desk.sourceOf(call);
+        const state = await this.note(local, asked, { fingerprint, deadline });
+        if (!state) {
+          throw new VoiceAuthError('CallNotFoundError', 'There is no such call, or nobody knows where to listen');
         }
-        return this.answerHere(question, asked, deadline);
+        if (state.answer && state.answer.kind !== 'error') return state.answer;
+        if (state.state === 'waiting') {
+          await this.untilStreamComes(local, deadline);
+        } else if (state.owned || !state.alive) {
+          const session = this.deps.desk.hold(call, state, source);
+          // Streams dial us: when the process that had one is gone, so is its audio.
+          if (!session && state.state !== 'ended' && !state.owned && call.platform === 'vapi') {
+            throw new VoiceAuthError(
+              'CallNotFoundError',
+              'Nobody listens to this call, and nobody knows where to listen',
+            );
+          }
+          try {
+            return await this.answerHere(local, asked, { attemptId: state.attemptId, deadline });
+          } catch (error) {
+            if (!(error instanceof CallMoved) || local.signal.aborted) throw error;
+            // Another process has the call now: it will answer.
+          }
+        } else {
+          const elsewhere = await this.answerElsewhere(local, deadline);
+          if (elsewhere) return elsewhere;
+          // The other process is gone: asked again, the call becomes ours.
+        }
       }
-      const elsewhere = await this.answerElsewhere(call, requestId, { deadline, signal: question.signal });
-      if (elsewhere) return elsewhere;
-      // The other process is gone: asked again, the call becomes ours.
+    } catch (error) {
+      // Nothing of the question stays, and asked again it is a new one.
+      await this.deps.callStore.withdrawQuestion(call, requestId).catch(() => undefined);
+      throw error;
     }
   }
 
   /** The stream of this call is expected: a moment later, or an error when the question's time is up. */
   private async untilStreamComes({ signal }: CallQuestion, deadline: number): Promise<void> {
-    if (signal.aborted || this.deps.shutdown.aborted || performance.now() >= deadline) {
+    if (signal.aborted || performance.now() >= deadline) {
       throw new VoiceAuthError('CallNotFoundError', 'The stream of this call has not come yet');
     }
     await this.moment();
@@ -154,23 +206,28 @@ export class CallQuestions {
     await this.watch.until(rung, performance.now() + POLL_MS);
   }
 
-  private note(question: CallQuestion, asked: Asked, deadline: number): Promise<CallAsked | undefined> {
+  private note(
+    { call, requestId, signal }: CallQuestion,
+    asked: Asked,
+    { fingerprint, deadline }: { readonly fingerprint: string; readonly deadline: number },
+  ): Promise<CallAsked | undefined> {
     const { desk, callStore, owner, calls } = this.deps;
-    const { call, requestId } = question;
     const args = {
       userId: asked.userId,
       threshold: asked.kind === 'verify' ? asked.threshold : undefined,
       callerNumber: call.callerNumber,
       consentReference: asked.kind === 'enroll' ? asked.consentReference : undefined,
+      phone: asked.kind === 'enroll' ? asked.phone : undefined,
       actor: asked.kind === 'enroll' ? asked.actor : undefined,
       correlationId: call.correlationId,
     };
-    return this.persist(deadline, () =>
+    return this.persist(deadline, signal, () =>
       callStore.askCall({
         platform: call.platform,
         callId: call.callId,
         requestId,
         kind: asked.kind,
+        fingerprint,
         args,
         deadlineMs: deadline - performance.now(),
         asker: owner,
@@ -180,68 +237,73 @@ export class CallQuestions {
     );
   }
 
-  /** Answers by listening, and leaves the answer for whoever asked or asks again. */
-  private async answerHere(question: CallQuestion, asked: Asked, deadline: number): Promise<StoredAnswer> {
+  /** Answers by listening, and leaves the answer for whoever asked or asks again. Throws `CallMoved` with nothing done. */
+  private async answerHere(
+    question: CallQuestion,
+    asked: Asked,
+    { attemptId, deadline }: { readonly attemptId: string; readonly deadline: number },
+  ): Promise<StoredAnswer> {
     const { answers, callStore, ring } = this.deps;
-    const { call, requestId } = question;
-    const signal = AbortSignal.any([question.signal, this.deps.shutdown]);
-    const limits = { deadlineMs: Math.max(0, deadline - performance.now() - RECORD_MS), signal };
-    const persist = <T>(work: () => Promise<T>) => this.persist(deadline, work);
+    const { call, requestId, signal } = question;
+    const limits = { deadlineMs: deadline - RECORD_MS, signal };
+    const persist = <T>(work: () => Promise<T>) => this.persist(deadline, signal, work);
+    const attributes = { 'voice_auth.question': asked.kind, 'voice_auth.platform': call.platform };
     let answer: StoredAnswer;
     try {
-      answer = await withSpan(
-        'call.question',
-        { 'voice_auth.question': asked.kind, 'voice_auth.platform': call.platform },
-        () => answers.find(question, asked, { limits, persist }),
+      answer = await withSpan('call.question', attributes, () =>
+        answers.find(question, asked, { limits, attemptId, persist }),
       );
     } catch (error) {
-      const fault =
-        error instanceof VoiceAuthError
-          ? error
-          : new VoiceAuthError('InternalError', 'Something went wrong on our side', { cause: error });
+      if (error instanceof CallMoved) throw error;
+      const fault = asFault(error);
+      const { code, message, details, retryAfterSeconds } = fault;
       // Whoever waits in another process must not wait for nothing; if this fails, too, that process gives up by itself.
       await callStore
-        .answerCall(call, requestId, { kind: 'error', code: fault.code, message: fault.message })
+        .answerCall(call, requestId, { kind: 'error', code, message, details, retryAfterSeconds })
         .then(ring, () => undefined);
-      throw error;
+      throw fault;
     }
-    await persist(() => callStore.answerCall(call, requestId, answer));
+    // Nobody was told; whoever asks again asks anew.
+    if (signal.aborted) await callStore.withdrawQuestion(call, requestId).catch(() => undefined);
+    else await persist(() => callStore.answerCall(call, requestId, answer));
     ring();
     return answer;
   }
 
   /** Waits for another process. Undefined when it is gone. Throws `Timeout` when it lives and does not answer. */
-  private async answerElsewhere(
-    call: CallKey,
-    requestId: string,
-    limits: { readonly deadline: number; readonly signal: AbortSignal },
-  ): Promise<StoredAnswer | undefined> {
-    const { callStore, ring, shutdown } = this.deps;
-    const deadline = limits.deadline + REMOTE_GRACE_MS;
+  private async answerElsewhere(question: CallQuestion, ownDeadline: number): Promise<StoredAnswer | undefined> {
+    const { callStore, ring } = this.deps;
+    const { call, requestId, signal } = question;
+    const deadline = ownDeadline + REMOTE_GRACE_MS;
     ring();
     for (;;) {
-      const { answer, alive } = await this.persist(deadline, () => callStore.callRequest(call, requestId));
+      const { answer, alive } = await this.persist(deadline, signal, () => callStore.callRequest(call, requestId));
       if (answer) return answer;
       if (!alive) return undefined;
-      if (performance.now() >= deadline || limits.signal.aborted || shutdown.aborted) {
+      if (performance.now() >= deadline || signal.aborted) {
         throw new VoiceAuthError('Timeout', 'The process that listens to the call did not answer in time');
       }
       await this.moment();
     }
   }
 
-  /** Tries again while the database is away and there is time: every write about a question may be repeated. */
-  private async persist<T>(deadline: number, work: () => Promise<T>): Promise<T> {
+  /** Tries again while the database is away, there is time and somebody waits: every write about a question may be repeated. */
+  private async persist<T>(deadline: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await work();
       } catch (error) {
         const away = error instanceof VoiceAuthError && error.code === 'DatabaseUnavailable';
-        if (!away || performance.now() + RETRY_MS >= deadline) throw error;
+        if (!away || signal.aborted || performance.now() + RETRY_MS >= deadline) throw error;
         await new Promise<void>((resolve) => this.deps.timers.schedule(RETRY_MS, resolve));
       }
     }
   }
+}
+
+function asFault(error: unknown): VoiceAuthError {
+  if (error instanceof VoiceAuthError) return error;
+  return new VoiceAuthError('InternalError', 'Something went wrong on our side', { cause: error });
 }
 
 /** The facts of a call as a question of a person names it, rather than an event of the call. */

@@ -65,7 +65,7 @@ export class CallService implements CallsUseCase, StreamsUseCase {
   constructor(deps: CallServiceDeps) {
     this.deps = deps;
     const { owner } = this;
-    this.desk = new CallDesk({ ...deps, owner });
+    this.desk = new CallDesk({ ...deps, owner, onCall: () => this.leases.start() });
     const recorder = new AttemptRecorder({ ...deps, modelId: deps.embedder.modelId });
     this.questions = new CallQuestions({
       ...deps,
@@ -79,7 +79,7 @@ export class CallService implements CallsUseCase, StreamsUseCase {
       owner,
       desk: this.desk,
       leaseMs: deps.calls.leaseMs,
-      onQuestion: (question) => this.questions.answerFor(question),
+      onQuestions: (questions) => this.questions.answerFor(questions),
     });
     deps.doorbell.onRing(() => {
       this.questions.rung();
@@ -95,35 +95,26 @@ export class CallService implements CallsUseCase, StreamsUseCase {
   async begin(call: CallFacts): Promise<void> {
     if (this.draining) return;
     await this.desk.begin(call);
-    this.keep();
   }
 
   async verify(question: CallVerificationQuestion): Promise<CallVerificationAnswer> {
     const { metrics } = this.deps;
     const { userId, threshold } = question;
     try {
-      const answering = this.questions.ask(question, { kind: 'verify', userId, threshold });
-      this.keep();
-      const stored = await answering;
+      const stored = await this.questions.ask(question, { kind: 'verify', userId, threshold });
       if (stored.kind === 'verify') return stored.answer;
       throw new VoiceAuthError('ValidationError', 'This question was asked before and was another one');
     } catch (error) {
       metrics.verificationErrors.inc({ code: error instanceof VoiceAuthError ? error.code : 'InternalError' });
       throw error;
-    } finally {
-      this.keep();
     }
   }
 
   async enroll(question: CallEnrollmentQuestion): Promise<CallEnrollmentAnswer> {
-    const { userId, consentReference, actor } = question;
-    try {
-      const stored = await this.questions.ask(question, { kind: 'enroll', userId, consentReference, actor });
-      if (stored.kind === 'enroll') return stored.answer;
-      throw new VoiceAuthError('ValidationError', 'This question was asked before and was another one');
-    } finally {
-      this.keep();
-    }
+    const { userId, consentReference, phone, actor } = question;
+    const stored = await this.questions.ask(question, { kind: 'enroll', userId, consentReference, phone, actor });
+    if (stored.kind === 'enroll') return stored.answer;
+    throw new VoiceAuthError('ValidationError', 'This question was asked before and was another one');
   }
 
   async status(platform: CallPlatform, callId: string): Promise<CallStatus | undefined> {
@@ -170,10 +161,14 @@ export class CallService implements CallsUseCase, StreamsUseCase {
     const redeemed = await callStore.redeemStream({ platform, token }, { owner: this.owner, leaseMs: calls.leaseMs });
     if (!redeemed) return false;
     const facts = factsOf({ platform, callId: redeemed.callId }, redeemed.callId);
-    withCorrelation({ correlationId: facts.correlationId, callId: facts.callId }, () =>
-      this.desk.attach(facts, redeemed.userId, source),
-    );
-    this.keep();
+    try {
+      withCorrelation({ correlationId: facts.correlationId, callId: facts.callId }, () =>
+        this.desk.attach(facts, redeemed.userId, source),
+      );
+    } catch (error) {
+      await callStore.releaseCalls(this.owner, facts).catch(() => undefined);
+      throw error;
+    }
     this.questions.rung();
     this.deps.doorbell.ring();
     return true;
@@ -191,9 +186,5 @@ export class CallService implements CallsUseCase, StreamsUseCase {
     await this.desk.close().catch((error: unknown) => {
       this.deps.logger.warn({ err: error }, 'calls could not be let go of; their leases will end');
     });
-  }
-
-  private keep(): void {
-    if (this.desk.size > 0) this.leases.start();
   }
 }

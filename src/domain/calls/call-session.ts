@@ -1,94 +1,68 @@
 /**
  * One call that is listened to from its start: hears the caller, takes looks for whoever is claimed, and so mostly knows the
- * answer before it is asked. Audio exists in memory only, and no more of it than a verification may use.
- *
- * A claim is looked at from the moment it is known. Once every claim is decided the session rests: audio is thrown away
- * unheard until somebody asks for more.
+ * answer before it is asked. Audio exists in memory only, and no more of it than a verification may use. Once every claim is
+ * decided the session rests: audio is thrown away unheard until somebody asks for more.
  */
-import type { VerificationConfig } from '../../config/config.js';
 import type { Logger } from '../../observability/logger.js';
-import type { Metrics } from '../../observability/metrics.js';
-import { CallerSpeech } from '../caller-speech/caller-speech.js';
-import { isMixed, type ListeningEnd, MIXED_ENOUGH_MS } from '../caller-speech/listen-to-call.js';
-import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
+import { isMixed, type ListeningEnd } from '../caller-speech/listen-to-call.js';
 import { VoiceAuthError } from '../errors.js';
-import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { CallEnd, CallSource } from '../ports/call-source.js';
 import type { CallKey, CallProgress } from '../ports/call-store.js';
-import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
-import type { SpeakerScorer } from '../scoring/scorer.js';
 import { StateWatch } from '../timing/state-watch.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
 import type { Finding } from '../verification/attempt-recorder.js';
-import { CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
-import { lookRule } from '../verification/claim.js';
-import type { DriftMonitor } from '../verification/drift-monitor.js';
+import { type CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
+import { CallChapter, type CallChapterDeps, type ExaminedClaim } from './call-chapter.js';
 
-export interface CallSessionDeps {
-  readonly config: VerificationConfig;
-  readonly embedder: SpeakerEmbedder;
-  readonly detector: SpeechDetector;
-  readonly scorer: SpeakerScorer;
-  readonly drift?: DriftMonitor;
-  readonly metrics: Metrics;
+export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'onChange'> {
   readonly logger: Logger;
   readonly timers: TimerWheel;
-  /** Told when the audio has ended for good, once per listening. */
+  /** Told when the audio has ended, once per listening. */
   readonly onEnd: (end: CallSessionEnd) => void;
 }
 
-export type CallSessionEnd = 'closed' | 'failed' | 'mixed' | 'enough' | 'stopped';
+export type CallSessionEnd = 'closed' | 'failed' | 'mixed' | 'stopped';
 
 /** Limits of one question. */
 export interface QuestionLimits {
+  /** As `performance.now()` counts: what is known then is the answer. */
   readonly deadlineMs: number;
-  /** The asker has left, or the server gives up. */
+  /** Nobody waits for the answer any more. */
   readonly signal: AbortSignal;
+}
+
+/** The call is another process's now, which answers the questions about it. */
+export class CallMoved extends Error {
+  constructor() {
+    super('another process has the call');
+    this.name = 'CallMoved';
+  }
 }
 
 /** After a connection broke off: a call that goes on can be connected to again at once, one that is over cannot. */
 const REDIAL_MS = 3_000;
 const MAX_REDIALS = 5;
-/** People claimed on one call; more is a guesser. */
-const MAX_CLAIMS = 4;
+/** What the last look may take after the deadline before the answer is an error. */
+const LAST_LOOK_MS = 1_000;
 
 export class CallSession {
   readonly key: CallKey;
-  /** Whom the call is taken to be of: by announcement or by number. */
+  /** Whom the call is taken to be of: by announcement, by name, or by number. */
   claimedUserId: string | undefined;
   private readonly deps: CallSessionDeps;
-  private readonly speech: CallerSpeech;
-  private readonly embedding: SpeechEmbedding;
-  private readonly inference: InferenceOptions;
   private readonly disposal = new AbortController();
-  private readonly claims = new Map<string, CallLooks>();
-  /** Decided claims that somebody was told about: asked again, it is a new question with looks of its own. */
-  private readonly answered = new WeakSet<CallLooks>();
   private readonly watch: StateWatch;
+  private chapter: CallChapter;
   private state: 'idle' | 'connecting' | 'listening' | 'ended' = 'idle';
   private stopListening = new AbortController();
   private ending: CallSessionEnd = 'stopped';
-  private error: VoiceAuthError | undefined;
-  private speechError: VoiceAuthError | undefined;
-  private hearers = 0;
+  private connectionError: VoiceAuthError | undefined;
 
   constructor(key: CallKey, deps: CallSessionDeps) {
     this.key = key;
     this.deps = deps;
-    this.inference = { priority: 'live', signal: this.disposal.signal };
-    this.embedding = new SpeechEmbedding(deps.embedder);
     this.watch = new StateWatch(deps.timers);
-    this.speech = new CallerSpeech({
-      detector: deps.detector,
-      maxSpeechMs: deps.config.maxSpeechMs,
-      inference: this.inference,
-      onSpeech: () => this.look(),
-      onFault: (error) => {
-        this.speechError = error;
-        this.watch.changed();
-      },
-      onDropped: (frames) => deps.metrics.framesDropped.inc({ cause: 'backlog' }, frames),
-    });
+    this.chapter = this.newChapter();
   }
 
   /** No audio comes any more, and all that came has been judged. */
@@ -98,25 +72,27 @@ export class CallSession {
 
   /** Listening could be begun (again): it was not yet, or the audio ended without the call being known to be over. */
   get needsSource(): boolean {
-    return this.state === 'idle' || (this.state === 'ended' && this.ending !== 'stopped' && !this.heardEnough);
+    return this.state === 'idle' || (this.ended && (this.ending === 'closed' || this.ending === 'failed'));
   }
 
   progress(): CallProgress {
-    const looks = [...this.claims.values()].reduce((most, claim) => Math.max(most, claim.looks), 0);
+    const { speech, looks, claimed } = this.chapter;
     const state = this.state === 'idle' ? 'connecting' : this.state;
-    return { ...this.key, state, netSpeechMs: this.speech.netSpeechMs, looks, claimed: this.claims.size > 0 };
+    return { ...this.key, state, netSpeechMs: speech.netSpeechMs, looks, claimed };
   }
 
   /** Listens to `source` until its audio ends; what was heard before stays. Does nothing while it listens already. */
   listen(source: CallSource): void {
     if (!this.needsSource) return;
     this.state = 'connecting';
-    this.error = undefined;
+    this.connectionError = undefined;
     this.stopListening = new AbortController();
-    void this.listenOn(source, this.stopListening.signal).then(
+    const { signal } = this.stopListening;
+    void this.listenOn(source, signal).then(
       (end) => this.finish(end),
       (error: unknown) => {
-        this.error = asFault(error);
+        if (signal.aborted) return this.finish('stopped');
+        this.connectionError = asFault(error);
         return this.finish('failed');
       },
     );
@@ -129,102 +105,106 @@ export class CallSession {
     else if (this.ended && this.ending !== 'mixed') this.ending = 'stopped';
   }
 
-  /** Forgets everything; questions in progress end as if the asker had left. */
+  /** Forgets everything; questions in progress end with `CallMoved`. */
   dispose(): void {
     this.stopListening.abort();
-    this.speech.stop();
+    this.chapter.close();
     this.disposal.abort();
     this.watch.changed();
   }
 
   /** Takes looks for this person from now on. Throws `Busy` when too many people were claimed on this call. */
-  claim(user: EnrolledUser, voiceprint: Voiceprint, threshold: number): CallLooks {
-    const name = `${user.userId} ${voiceprint.version} ${threshold}`;
-    const known = this.claims.get(name);
-    if (known && !known.failed && !this.answered.has(known)) return known;
-    if (!known && this.claims.size >= MAX_CLAIMS) {
-      throw new VoiceAuthError('Busy', 'Too many people were claimed on this call', { retryAfterSeconds: 30 });
-    }
-    const { config, embedder, scorer } = this.deps;
-    const looks = new CallLooks({
-      embedder,
-      scorer,
-      user,
-      voiceprint,
-      rule: lookRule(threshold, config.minSpeechMs, scorer),
-      inference: this.inference,
-      embedding: this.embedding,
-      drift: this.deps.drift,
-    });
-    this.claims.set(name, looks);
-    this.look();
-    return looks;
+  claim(claim: ExaminedClaim): void {
+    this.chapter.claim(claim);
+  }
+
+  /** Takes no more looks for a person who is gone. */
+  forget(userId: string): void {
+    this.chapter.forget(userId);
+    if (this.claimedUserId === userId) this.claimedUserId = undefined;
+  }
+
+  /** What was said so far has served for this person: they are judged by what comes. */
+  spendOn(userId: string): void {
+    this.chapter.spendOn(userId);
   }
 
   /**
    * What the call says about a claim: at once when it is decided, else as soon as it is, at the latest at the deadline. Throws
-   * `ListenConnectionError` when the call could not be listened to, and what inference throws.
+   * `ListenConnectionError` when the call could not be listened to, what inference throws, and `CallMoved`.
    */
-  async verify(
-    claim: { readonly user: EnrolledUser; readonly voiceprint: Voiceprint; readonly threshold: number },
-    limits: QuestionLimits,
-  ): Promise<Finding> {
-    const { user, voiceprint, threshold } = claim;
-    const looks = this.claim(user, voiceprint, threshold);
-    try {
-      await this.until(() => looks.decided || looks.failed, limits);
-      if (!looks.decided && !this.givenUp(limits)) {
-        this.requireHeard();
-        await looks.finalLook(this.speech);
-      }
-      // Somebody who has left is told nothing, so nothing may have been accepted.
-      if (this.givenUp(limits)) return givenUp(this.speech, looks);
-      return summariseLooks(this.listeningEnd(), this.speech, looks);
-    } finally {
-      if (looks.decided) this.answered.add(looks);
+  async verify(claim: ExaminedClaim, limits: QuestionLimits): Promise<Finding> {
+    const { userId } = claim.user;
+    if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
+    const { chapter } = this;
+    const looks = chapter.claim(claim);
+    await this.until(chapter, () => looks.decided || looks.failed, limits);
+    if (!looks.decided && !limits.signal.aborted) {
+      this.requireHeard(chapter);
+      await this.lastLook(chapter, looks, limits);
     }
+    // Somebody who has left is told nothing, so nothing may have been accepted.
+    if (limits.signal.aborted) return givenUp(chapter.speech, looks);
+    if (looks.decided) chapter.spendOn(userId);
+    return summariseLooks(this.listeningEnd(chapter), chapter.speech, looks);
   }
 
   /** The caller's speech once there is `wantedMs` of it, or all there is at the deadline or the end. Throws like `verify`. */
   async hear(
     wantedMs: number,
     limits: QuestionLimits,
-  ): Promise<{ readonly speech: CallerSpeech; readonly mixed: boolean }> {
-    this.hearers++;
+  ): Promise<{ readonly speech: CallChapter['speech']; readonly mixed: boolean }> {
+    if (this.chapter.fault) this.turnPage();
+    const { chapter } = this;
+    const rest = this.stayAwake();
     try {
-      await this.until(() => this.speech.netSpeechMs >= wantedMs, limits);
-      if (this.givenUp(limits)) {
+      await this.until(chapter, () => chapter.speech.netSpeechMs >= wantedMs, limits);
+      if (limits.signal.aborted) {
         throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
       }
-      this.requireHeard();
-      return { speech: this.speech, mixed: this.ending === 'mixed' || isMixed(this.speech) };
+      this.requireHeard(chapter);
+      return { speech: chapter.speech, mixed: isMixed(chapter.speech) };
     } finally {
-      this.hearers--;
+      rest();
     }
   }
 
-  private get heardEnough(): boolean {
-    return this.speech.full || this.ending === 'mixed';
+  /** Keeps the session from resting until the returned function is called: more speech will be wanted. */
+  stayAwake(): () => void {
+    const { chapter } = this;
+    chapter.hearers++;
+    return () => {
+      chapter.hearers--;
+    };
   }
 
-  /** Nobody wants to hear more at present. */
-  private get rests(): boolean {
-    if (this.speech.full) return true;
-    if (this.hearers > 0 || this.claims.size === 0) return false;
-    for (const claim of this.claims.values()) if (!claim.decided) return false;
-    return true;
+  private newChapter(): CallChapter {
+    return new CallChapter({
+      ...this.deps,
+      inference: { priority: 'live', signal: this.disposal.signal },
+      onChange: () => this.watch.changed(),
+    });
+  }
+
+  /** Begins a new chapter; people who are not decided on are looked at in it. */
+  private turnPage(): void {
+    const { chapter } = this;
+    chapter.close();
+    this.chapter = this.newChapter();
+    for (const claim of chapter.undecided()) this.chapter.claim(claim);
+    this.watch.changed();
   }
 
   private async listenOn(source: CallSource, signal: AbortSignal): Promise<CallSessionEnd> {
     for (let redials = 0; ; redials++) {
       // Audio that was there before comes back soon or not at all.
-      const connectTimeoutMs = this.speech.heardMs > 0 ? REDIAL_MS : this.deps.config.connectTimeoutMs;
+      const connectTimeoutMs = this.chapter.speech.heardMs > 0 ? REDIAL_MS : this.deps.config.connectTimeoutMs;
       const end = await this.openOnce(source, signal, connectTimeoutMs).catch((error: unknown): CallEnd => {
         if (redials === 0) throw error;
         return { kind: 'closed' };
       });
-      if (isMixed(this.speech)) return 'mixed';
-      if (signal.aborted || end.kind === 'stopped') return this.speech.full ? 'enough' : 'stopped';
+      if (this.chapter.mixed) return 'mixed';
+      if (signal.aborted || end.kind === 'stopped') return 'stopped';
       if (end.kind === 'failed') throw end.error;
       if (end.kind === 'closed' || redials === MAX_REDIALS) return 'closed';
       this.state = 'connecting';
@@ -236,19 +216,19 @@ export class CallSession {
   private openOnce(source: CallSource, signal: AbortSignal, connectTimeoutMs: number): Promise<CallEnd> {
     return new Promise((resolve, reject) => {
       const stop = new AbortController();
-      const both = AbortSignal.any([signal, stop.signal]);
+      const onFrame: Parameters<CallSource['open']>[0]['onFrame'] = (frame) => {
+        if (signal.aborted || stop.signal.aborted) return;
+        // What detection failed on is over; the voice that goes on is heard afresh.
+        if (this.chapter.fault && this.chapter.hearers === 0) this.turnPage();
+        if (this.chapter.rests || this.chapter.mixed) return;
+        this.chapter.speech.push(frame);
+        if (!this.chapter.mixed) return;
+        this.watch.changed();
+        // A platform that dialled us may end its call with the connection; one that we dialled does not mind.
+        if (this.key.platform === 'vapi') stop.abort();
+      };
       source
-        .open(
-          {
-            onFrame: (frame) => {
-              if (signal.aborted || this.rests) return;
-              this.speech.push(frame);
-              if (this.speech.heardMixedMs >= MIXED_ENOUGH_MS && isMixed(this.speech)) stop.abort();
-            },
-            onEnd: resolve,
-          },
-          { signal: both, connectTimeoutMs },
-        )
+        .open({ onFrame, onEnd: resolve }, { signal: AbortSignal.any([signal, stop.signal]), connectTimeoutMs })
         .then(() => {
           if (this.state === 'connecting') this.state = 'listening';
           this.watch.changed();
@@ -257,53 +237,70 @@ export class CallSession {
   }
 
   private async finish(end: CallSessionEnd): Promise<void> {
-    this.ending = isMixed(this.speech) ? 'mixed' : end;
-    await this.speech.finish().catch((error: unknown) => {
-      this.speechError ??= asFault(error);
+    const { chapter } = this;
+    // What could not be judged any more is lost; what was judged before still counts.
+    await chapter.speech.finish().catch((error: unknown) => {
+      this.deps.logger.debug({ err: error }, 'the last audio of a call could not be judged');
     });
+    this.ending = isMixed(chapter.speech) ? 'mixed' : end;
     this.state = 'ended';
-    this.look();
+    chapter.look();
     this.deps.onEnd(this.ending);
   }
 
-  private look(): void {
-    const onLook = () => this.watch.changed();
-    for (const claim of this.claims.values()) claim.lookIfDue(this.speech, onLook);
-    // A platform that dialled us may end its call with the connection; one that we dialled does not mind.
-    if (this.speech.full && this.key.platform === 'vapi') this.stopListening.abort();
-    this.watch.changed();
-  }
-
-  private givenUp({ signal }: QuestionLimits): boolean {
-    return signal.aborted || this.disposal.signal.aborted;
-  }
-
-  /** Until `done`, or nothing can change any more, or time is up, or the asker has left. */
-  private async until(done: () => boolean, limits: QuestionLimits): Promise<void> {
-    const { deadlineMs, signal } = limits;
+  /** Until `done`, or nothing can change any more, or time is up, or nobody waits. Throws `CallMoved`. */
+  private async until(
+    chapter: CallChapter,
+    done: () => boolean,
+    { deadlineMs, signal }: QuestionLimits,
+  ): Promise<void> {
     const wake = () => this.watch.changed();
     signal.addEventListener('abort', wake);
+    const over = () =>
+      done() ||
+      signal.aborted ||
+      this.disposal.signal.aborted ||
+      this.ended ||
+      chapter.closed ||
+      chapter.mixed ||
+      chapter.speech.full ||
+      chapter.fault !== undefined;
     try {
-      await this.watch.until(
-        () => done() || this.givenUp(limits) || this.ended || this.speech.full || this.speechError !== undefined,
-        performance.now() + deadlineMs,
-      );
+      await this.watch.until(over, deadlineMs);
     } finally {
       signal.removeEventListener('abort', wake);
+    }
+    if (this.disposal.signal.aborted) throw new CallMoved();
+  }
+
+  private async lastLook(chapter: CallChapter, looks: CallLooks, { deadlineMs }: QuestionLimits): Promise<void> {
+    let late: () => void = () => undefined;
+    const tooLate = new Promise<never>((_, reject) => {
+      late = () => reject(new VoiceAuthError('Timeout', 'The verification took too long'));
+    });
+    const timer = this.deps.timers.schedule(deadlineMs - performance.now() + LAST_LOOK_MS, late);
+    try {
+      await Promise.race([looks.finalLook(chapter.speech), tooLate]);
+    } catch (error) {
+      if (this.disposal.signal.aborted) throw new CallMoved();
+      throw error;
+    } finally {
+      this.deps.timers.cancel(timer);
     }
   }
 
   /** Throws when nothing was heard because nothing could be. */
-  private requireHeard(): void {
-    if (this.speechError) throw this.speechError;
-    if (this.error && this.speech.heardMs === 0 && this.speech.heardMixedMs === 0) throw this.error;
-    if (this.state === 'idle' || (this.state === 'connecting' && this.speech.heardMs === 0)) {
+  private requireHeard({ speech, fault }: CallChapter): void {
+    if (fault && speech.netSpeechMs < this.deps.config.minSpeechMs) throw fault;
+    const nothing = speech.heardMs === 0 && speech.heardMixedMs === 0;
+    if (this.connectionError && nothing) throw this.connectionError;
+    if (this.state === 'idle' || (this.state === 'connecting' && nothing)) {
       throw new VoiceAuthError('ListenConnectionError', 'The call could not be connected to in time');
     }
   }
 
-  private listeningEnd(): ListeningEnd {
-    if (this.ending === 'mixed' || isMixed(this.speech)) return 'mixed';
+  private listeningEnd({ speech }: CallChapter): ListeningEnd {
+    if (this.ending === 'mixed' || isMixed(speech)) return 'mixed';
     return this.ended ? 'closed' : 'deadline';
   }
 }

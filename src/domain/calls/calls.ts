@@ -47,6 +47,8 @@ export interface CallEnrollmentQuestion extends CallQuestion {
   readonly userId: string | undefined;
   /** Where the person's consent is on file, if it is named. The asker has made sure that there is one. */
   readonly consentReference: string | undefined;
+  /** E.164, to register with the person: said by somebody who may say so, unlike the number in the call's facts. */
+  readonly phone: string | undefined;
   /** Who asks, for the audit trail. */
   readonly actor: string;
 }

@@ -53,6 +53,11 @@ export class Enrollment implements EnrollmentUseCase {
     refuseForeignModel(before, embedder.modelId);
     refuseOtherPhone(before, request.phone);
     refuseLocked(before);
+    const taken = before?.samples.find(({ id }) => id === request.sampleId);
+    if (before && taken) {
+      const { length } = before.samples;
+      return { score: 1, samples: length, netSpeechMs: taken.netSpeechMs, modelId: embedder.modelId };
+    }
     const sample = await this.takeSample(request);
     const score = this.agreement(before, sample);
     // Samples are compared and pooled with what was read above; the version makes sure that nothing came in between.
@@ -95,7 +100,7 @@ export class Enrollment implements EnrollmentUseCase {
       { minSpeechMs: this.deps.config.minSpeechMs },
     );
     const embedding = await new SpeechEmbedding(this.deps.embedder).embed(speech.samples(), inference);
-    return { id: randomUUID(), embedding, netSpeechMs: Math.round(speech.netSpeechMs) };
+    return { id: request.sampleId ?? randomUUID(), embedding, netSpeechMs: Math.round(speech.netSpeechMs) };
   }
 
   private async listen(
@@ -142,11 +147,9 @@ export class Enrollment implements EnrollmentUseCase {
     const score = scoreFromFmr(fmr);
     const { matchThreshold } = this.deps.config;
     if (score < matchThreshold) {
-      throw new VoiceAuthError(
-        'EnrollmentConflict',
-        `The sample does not match the voiceprint: score ${score.toFixed(3)}, needed ${matchThreshold}`,
-        { details: { check: 'sample_agreement', found: Number(score.toFixed(4)), needed: matchThreshold } },
-      );
+      throw new VoiceAuthError('EnrollmentConflict', 'The sample does not match the voiceprint', {
+        details: { check: 'sample_agreement', found: Number(score.toFixed(4)), needed: matchThreshold },
+      });
     }
     return score;
   }

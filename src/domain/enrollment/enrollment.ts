@@ -20,6 +20,8 @@ export interface EnrollmentRequest {
   /** Where the person's consent is on file, as the deployment names it. */
   readonly consentReference: string | undefined;
   readonly source: EnrollmentSource;
+  /** Names the sample, so that the same enrollment twice adds one; undefined = a new one. */
+  readonly sampleId?: string;
   readonly correlationId: string;
   /** Id of the API key that asks. */
   readonly actor: string;

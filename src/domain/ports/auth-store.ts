@@ -79,6 +79,11 @@ export interface RecordedAttempt {
   readonly reason: Reason;
   readonly failedAttempts: number;
   readonly lockedUntil: Date | undefined;
+  /** As recorded, which for an attempt id that was used before is what was found then. */
+  readonly score: number | undefined;
+  readonly threshold: number;
+  readonly netSpeechMs: number;
+  readonly looks: number;
 }
 
 export interface UserStatus {

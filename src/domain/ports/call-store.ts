@@ -27,6 +27,8 @@ export interface CallQuestionArgs {
   readonly threshold: number | undefined;
   readonly callerNumber: string | undefined;
   readonly consentReference: string | undefined;
+  /** To register with the person. */
+  readonly phone: string | undefined;
   readonly actor: string | undefined;
   readonly correlationId: string;
 }
@@ -35,11 +37,19 @@ export interface CallQuestionArgs {
 export type StoredAnswer =
   | { readonly kind: 'verify'; readonly answer: CallVerificationAnswer }
   | { readonly kind: 'enroll'; readonly answer: CallEnrollmentAnswer }
-  | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string };
+  | {
+      readonly kind: 'error';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly details?: unknown;
+      readonly retryAfterSeconds?: number | undefined;
+    };
 
 export interface CallAsking extends CallKey {
   readonly requestId: string;
   readonly kind: 'verify' | 'enroll';
+  /** Digest of what is asked: the same request id with anything else is refused. At most 64 characters. */
+  readonly fingerprint: string;
   readonly args: CallQuestionArgs;
   readonly deadlineMs: number;
   readonly asker: string;
@@ -51,6 +61,8 @@ export interface CallAsking extends CallKey {
 export interface CallAsked extends CallHold {
   /** The process that listens has renewed its lease in time. */
   readonly alive: boolean;
+  /** Of the attempt or voice sample that answers this question, however often it is asked. */
+  readonly attemptId: string;
   readonly answer: StoredAnswer | undefined;
 }
 
@@ -58,6 +70,7 @@ export interface PendingQuestion extends CallKey {
   readonly requestId: string;
   readonly kind: 'verify' | 'enroll';
   readonly args: CallQuestionArgs;
+  readonly attemptId: string;
   readonly remainingMs: number;
 }
 
@@ -71,14 +84,20 @@ export interface CallProgress extends CallKey {
 export interface CallStore {
   /** Holds the call for `owner`, unless another process does or the call has ended. */
   beginCall(call: CallKey, hold: { readonly owner: string; readonly leaseMs: number }): Promise<CallHold>;
-  /** Notes a question, or returns the answer it has already. Undefined = nobody knows the call. */
+  /**
+   * Notes a question, or returns the answer it has already; a named user becomes whom the call is taken to be of. Undefined =
+   * nobody knows the call. Throws `ValidationError` when the request id was used for another question.
+   */
   askCall(asking: CallAsking): Promise<CallAsked | undefined>;
   /** How a question stands that another process has to answer. */
   callRequest(
     call: CallKey,
     requestId: string,
   ): Promise<{ readonly answer: StoredAnswer | undefined; readonly alive: boolean }>;
+  /** The first answer stays; an error may be followed by an answer. */
   answerCall(call: CallKey, requestId: string, answer: StoredAnswer): Promise<void>;
+  /** Nobody waits for the answer any more, or there is none: asked again, it is a new attempt. */
+  withdrawQuestion(call: CallKey, requestId: string): Promise<void>;
   /** Questions that others wait for `owner` to answer, and its calls that were ended elsewhere. */
   pollCalls(
     owner: string,

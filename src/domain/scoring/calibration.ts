@@ -61,8 +61,7 @@ export function fmrFromScore(score: number): number {
  * the knots of a tail, exponential beyond the last one (slope of the last decade), log-linear between amounts of speech.
  * In (0, 1]; NaN for a normScore that is no number, so that nothing is accepted on it.
  */
-export function impostorFmr(calibration: Calibration, normScore: number, netSpeechMs: number): number {
-  const { tails } = calibration;
+export function impostorFmr({ tails }: Pick<Calibration, 'tails'>, normScore: number, netSpeechMs: number): number {
   const above = tails.findIndex((entry) => entry.netSpeechMs >= netSpeechMs);
   if (above === 0) return Math.exp(logTail(tails[0]!.knots, normScore));
   if (above === -1) return Math.exp(logTail(tails.at(-1)!.knots, normScore));

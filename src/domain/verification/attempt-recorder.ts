@@ -80,7 +80,7 @@ export class AttemptRecorder {
         voiceprintVersion: user.voiceprint?.version ?? 0,
       }),
     );
-    const { decision, reason } = recorded;
+    const { decision, reason, score, threshold: recordedThreshold, netSpeechMs, looks } = recorded;
     metrics.verifications.inc({ decision, reason, source: facts.sourceLabel });
     metrics.decisionSeconds.observe({ decision }, latencyMs / 1000);
     metrics.netSpeech.observe({ operation: 'verification' }, finding.netSpeechMs / 1000);
@@ -100,15 +100,8 @@ export class AttemptRecorder {
       'verification recorded',
     );
     if (reason === 'locked_out' && recorded.lockedUntil) throw accountLocked(recorded.lockedUntil);
-    return {
-      attemptId,
-      decision,
-      reason,
-      score: finding.score,
-      threshold,
-      netSpeechMs: finding.netSpeechMs,
-      looks: finding.looks,
-      audioMs: finding.audioMs,
-    };
+    // What was found now tells nothing when the attempt had been recorded before.
+    const audioMs = decision === finding.decision && score === finding.score ? finding.audioMs : undefined;
+    return { attemptId, decision, reason, score, threshold: recordedThreshold, netSpeechMs, looks, audioMs };
   }
 }

@@ -39,6 +39,7 @@ export class CallLooks {
   private readonly embedding: SpeechEmbedding;
   private readonly reference: ReferenceScorer;
   private running: Promise<void> | undefined;
+  private last: Promise<void> | undefined;
   private nextLookMs: number;
   private lookedAtMs = 0;
   private audioMs: number | undefined;
@@ -86,14 +87,18 @@ export class CallLooks {
    * next speech starts another. Other faults are kept for `finalLook` and reported through `onLook` as well.
    */
   lookIfDue(speech: CallerSpeech, onLook: () => void): void {
-    if (this.running || this.decided || this.error || speech.netSpeechMs < this.nextLookMs) return;
+    if (this.running || this.last || this.decided || this.error || speech.netSpeechMs < this.nextLookMs) return;
     this.running = this.take(speech, false)
-      .catch((error: unknown) => {
-        if (!(error instanceof VoiceAuthError && error.code === 'Busy')) this.error = error;
-      })
+      .then(
+        () => {
+          this.nextLookMs = speech.netSpeechMs + NEXT_LOOK_MS;
+        },
+        (error: unknown) => {
+          if (!(error instanceof VoiceAuthError && error.code === 'Busy')) this.error = error;
+        },
+      )
       .then(() => {
         this.running = undefined;
-        this.nextLookMs = speech.netSpeechMs + NEXT_LOOK_MS;
         onLook();
       })
       .catch((error: unknown) => {
@@ -101,8 +106,18 @@ export class CallLooks {
       });
   }
 
-  /** Waits for a look in flight, then judges all speech as the last look, unless a decision is there. Throws faults. */
+  /**
+   * Waits for a look in flight, then judges all speech as the last look, unless a decision is there. Who asks for it at the
+   * same time shares it. Throws faults.
+   */
   async finalLook(speech: CallerSpeech): Promise<void> {
+    this.last ??= this.takeLast(speech).finally(() => {
+      this.last = undefined;
+    });
+    await this.last;
+  }
+
+  private async takeLast(speech: CallerSpeech): Promise<void> {
     await this.running;
     if (this.error) throw this.error;
     if (this.decided || speech.netSpeechMs < this.options.rule.minSpeechMs) return;

@@ -1,4 +1,5 @@
-/** A request about a running call as a question: asked again with the same correlation id, it gets the same answer. */
+/** A request about a running call as a question. Every request is a question of its own, whatever ids it carries. */
+import { randomUUID } from 'node:crypto';
 import type { CallPlatform, CallQuestion } from '../../domain/calls/calls.js';
 import type { OperationContext } from '../operation.js';
 import { CALL_WAIT_SECONDS } from '../schemas/fields.js';
@@ -7,10 +8,10 @@ export function callQuestion(
   call: { readonly platform: CallPlatform; readonly id: string },
   maxSeconds: number | undefined,
   { correlationId, signal }: OperationContext,
-): CallQuestion & { readonly call: { readonly callerNumber: undefined } } {
+): CallQuestion {
   return {
     call: { platform: call.platform, callId: call.id, callerNumber: undefined, listenUrl: undefined, correlationId },
-    requestId: correlationId,
+    requestId: randomUUID(),
     deadlineMs: (maxSeconds ?? CALL_WAIT_SECONDS) * 1000,
     signal,
   };

@@ -17,16 +17,16 @@ export function enrollmentRoutes(
   return [
     route(operations.enroll, async ({ body, context }) => {
       if (body.call) {
-        const question = callQuestion(body.call, body.maxSeconds, context);
         const enrolled = await calls.enroll({
-          ...question,
-          call: { ...question.call, callerNumber: body.phone },
+          ...callQuestion(body.call, body.maxSeconds, context),
           userId: body.userId,
+          phone: body.phone,
           consentReference: body.consentReference,
           actor: context.actor,
         });
-        if (enrolled.kind === 'enrolled') return answer(reply(enrolled.result, context));
-        throw new VoiceAuthError('InternalError', 'The call knows nobody although somebody was named');
+        if (enrolled.kind === 'enrolled' && enrolled.userId === body.userId)
+          return answer(reply(enrolled.result, context));
+        throw new VoiceAuthError('InternalError', 'The call was asked about somebody else');
       }
       const result = await enrollment.enroll({
         userId: body.userId,

@@ -39,8 +39,8 @@ export function verificationRoutes(
       if (body.call) {
         const { userId, threshold, call, maxSeconds } = body;
         const found = await calls.verify({ userId, threshold, ...callQuestion(call, maxSeconds, context) });
-        if (found.kind === 'decided') return answer(reply(found.result, context));
-        throw new VoiceAuthError('InternalError', 'The call knows nobody although somebody was named');
+        if (found.kind === 'decided' && found.userId === userId) return answer(reply(found.result, context));
+        throw new VoiceAuthError('InternalError', 'The call was asked about somebody else');
       }
       const source: VerificationSource =
         body.listenUrl === undefined

@@ -88,6 +88,7 @@ export class CallerTools {
       requestId,
       userId,
       consentReference,
+      phone: undefined,
       actor: ACTOR,
       deadlineMs,
       signal,

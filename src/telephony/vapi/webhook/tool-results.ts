@@ -104,11 +104,12 @@ export function oneLine(text: string): string {
 function sentenceOf(outcome: ToolOutcome): string {
   switch (outcome.kind) {
     case 'verification':
-      return verdictSentence(outcome.result, outcome.follows);
+      return verdictSentence(outcome);
     case 'enrollment':
       return (
         `enrolled: ${seconds(outcome.result.netSpeechMs)} s of the caller's speech added, ` +
-        `the voiceprint has ${outcome.result.samples} sample(s); the caller can be verified by voice from now on`
+        `the voiceprint has ${outcome.result.samples} sample(s); from now on the caller can be verified by voice as user ` +
+        outcome.userId
       );
     case 'unknown_caller':
       return `unknown_caller: nobody is enrolled with the caller's number; ask who is calling and pass userId, or ${NOTHING_YET}`;
@@ -125,8 +126,9 @@ function sentenceOf(outcome: ToolOutcome): string {
   }
 }
 
-function verdictSentence(result: VerificationResult, follows: boolean): string {
-  const meaning = MEANINGS[result.reason];
+/** Names the person: asked about one and then about another, an agent must not take one verdict for the other's. */
+function verdictSentence({ result, follows, userId }: Extract<ToolOutcome, { kind: 'verification' }>): string {
+  const meaning = `${MEANINGS[result.reason]} (user ${userId})`;
   if (result.decision === 'accept') return `verified: ${meaning}; ${ONE_SIGNAL}`;
   if (result.reason === 'locked_out') return `locked_out: ${meaning}; ${NOTHING_YET}`;
   if (result.decision === 'reject') return `not_verified: ${meaning}; ${NOTHING_YET}`;

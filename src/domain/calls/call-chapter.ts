@@ -1,0 +1,153 @@
+/**
+ * A stretch of a call that is judged as one: the caller's speech in it, and the looks taken for whoever is claimed. Once
+ * somebody has been told about a person, or a voiceprint was made, that speech is spent for that person: a question that is
+ * asked again is about the voice that speaks now, and begins a new chapter.
+ */
+import type { VerificationConfig } from '../../config/config.js';
+import type { Metrics } from '../../observability/metrics.js';
+import { CallerSpeech } from '../caller-speech/caller-speech.js';
+import { isMixed, MIXED_ENOUGH_MS } from '../caller-speech/listen-to-call.js';
+import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
+import { VoiceAuthError } from '../errors.js';
+import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
+import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
+import type { SpeakerScorer } from '../scoring/scorer.js';
+import { CallLooks } from '../verification/call-looks.js';
+import { lookRule } from '../verification/claim.js';
+import type { DriftMonitor } from '../verification/drift-monitor.js';
+
+/** Who is claimed, and how sure one must be. */
+export interface ExaminedClaim {
+  readonly user: EnrolledUser;
+  readonly voiceprint: Voiceprint;
+  readonly threshold: number;
+}
+
+export interface CallChapterDeps {
+  readonly config: VerificationConfig;
+  readonly embedder: SpeakerEmbedder;
+  readonly detector: SpeechDetector;
+  readonly scorer: SpeakerScorer;
+  readonly drift?: DriftMonitor;
+  readonly metrics: Metrics;
+  readonly inference: InferenceOptions;
+  /** There is more speech, a look has been taken, or detection has failed. */
+  readonly onChange: () => void;
+}
+
+/** People claimed on one call, and thresholds asked for one of them; more is a guesser. */
+const MAX_PEOPLE = 4;
+const MAX_THRESHOLDS = 4;
+
+interface Claimed {
+  readonly claim: ExaminedClaim;
+  readonly looks: CallLooks;
+}
+
+export class CallChapter {
+  readonly speech: CallerSpeech;
+  /** No more audio comes into it. */
+  closed = false;
+  /** What detection failed with; the speech before is still there. */
+  fault: VoiceAuthError | undefined;
+  /** Questions that wait for it to hear more, whoever is claimed. */
+  hearers = 0;
+  private readonly deps: CallChapterDeps;
+  private readonly embedding: SpeechEmbedding;
+  private readonly people = new Map<string, Map<number, Claimed>>();
+  private readonly spent = new Set<string>();
+
+  constructor(deps: CallChapterDeps) {
+    this.deps = deps;
+    this.embedding = new SpeechEmbedding(deps.embedder);
+    this.speech = new CallerSpeech({
+      detector: deps.detector,
+      maxSpeechMs: deps.config.maxSpeechMs,
+      inference: deps.inference,
+      onSpeech: () => this.look(),
+      onFault: (error) => {
+        this.fault = error;
+        deps.onChange();
+      },
+      onDropped: (frames) => deps.metrics.framesDropped.inc({ cause: 'backlog' }, frames),
+    });
+  }
+
+  /** Nobody wants to hear more at present. */
+  get rests(): boolean {
+    if (this.speech.full) return true;
+    return this.hearers === 0 && this.people.size > 0 && this.undecided().length === 0;
+  }
+
+  get looks(): number {
+    return this.all().reduce((most, { looks }) => Math.max(most, looks.looks), 0);
+  }
+
+  get claimed(): boolean {
+    return this.people.size > 0;
+  }
+
+  /** So much came as a mix of caller and agent that nothing else is to be expected. */
+  get mixed(): boolean {
+    return this.speech.heardMixedMs >= MIXED_ENOUGH_MS && isMixed(this.speech);
+  }
+
+  /** Whether this speech has served to tell somebody about the person. */
+  isSpentOn(userId: string): boolean {
+    return this.spent.has(userId);
+  }
+
+  spendOn(userId: string): void {
+    this.spent.add(userId);
+  }
+
+  /** Claims without a decision yet. */
+  undecided(): ExaminedClaim[] {
+    return this.all()
+      .filter(({ looks }) => !looks.decided)
+      .map(({ claim }) => claim);
+  }
+
+  /** Takes looks for this claim from now on. Throws `Busy` when too many were made on this call. */
+  claim(claim: ExaminedClaim): CallLooks {
+    const { user, voiceprint, threshold } = claim;
+    const known = this.people.get(user.userId) ?? new Map<number, Claimed>();
+    const before = known.get(threshold);
+    const current = before?.claim.voiceprint.version === voiceprint.version;
+    if (before && current && !before.looks.failed) return before.looks;
+    if (this.people.size >= MAX_PEOPLE && known.size === 0) throw tooMany('people were');
+    if (known.size >= MAX_THRESHOLDS && !before) throw tooMany('thresholds were');
+    const { config, embedder, scorer, drift, inference } = this.deps;
+    const rule = lookRule(threshold, config.minSpeechMs, scorer);
+    const options = { embedder, scorer, user, voiceprint, rule, inference, drift, embedding: this.embedding };
+    const looks = new CallLooks(options);
+    this.people.set(user.userId, known.set(threshold, { claim, looks }));
+    this.look();
+    return looks;
+  }
+
+  /** Takes no more looks for a person who is gone. */
+  forget(userId: string): void {
+    this.people.delete(userId);
+  }
+
+  /** Looks once more at what there is, where that is due. */
+  look(): void {
+    for (const { looks } of this.all()) looks.lookIfDue(this.speech, this.deps.onChange);
+    this.deps.onChange();
+  }
+
+  /** Ends the chapter: what was said stays, nothing more comes. */
+  close(): void {
+    this.closed = true;
+    this.speech.stop();
+  }
+
+  private all(): Claimed[] {
+    return [...this.people.values()].flatMap((byThreshold) => [...byThreshold.values()]);
+  }
+}
+
+function tooMany(what: string): VoiceAuthError {
+  return new VoiceAuthError('Busy', `Too many ${what} claimed on this call`, { retryAfterSeconds: 30 });
+}

@@ -1,0 +1,119 @@
+/**
+ * Whole calls against the decision rule: every look that a live call would have had, in order, until it is decided. What a
+ * threshold claims it claims for this, not for one comparison, so this is what claims are measured on and budgets set by.
+ */
+import { type Calibration, fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
+import { decideLook, type LookRule } from '../domain/verification/decide.js';
+
+/** One enrolled person against one call: what each look scored. */
+export interface CallScores {
+  readonly target: boolean;
+  /** In order of speech; the last one is the end of the call's speech. */
+  readonly looks: readonly { readonly netSpeechMs: number; readonly normScore: number }[];
+}
+
+export interface CallOutcome {
+  readonly accepted: boolean;
+  /** Net speech at the decision; of the whole call when there was none. */
+  readonly netSpeechMs: number;
+  readonly looks: number;
+}
+
+export interface ProcedureRates {
+  readonly threshold: number;
+  readonly claimedFmr: number;
+  readonly observedFmr: number;
+  /** Share of owners accepted: 1 - FNMR. */
+  readonly ownersAccepted: number;
+  /** Median net speech of the accepted owners, in milliseconds; undefined when none was. */
+  readonly medianNetSpeechMs: number | undefined;
+}
+
+export type SequentialShares = Calibration['sequential'];
+type ProcedureCalibration = Pick<Calibration, 'tails' | 'sequential' | 'futility'>;
+
+/** Plays one call. `minSpeechMs` and `threshold` as the service is configured. */
+export function playCall(
+  call: CallScores,
+  calibration: ProcedureCalibration,
+  { threshold, minSpeechMs }: Pick<LookRule, 'threshold' | 'minSpeechMs'>,
+): CallOutcome {
+  const rule: LookRule = { threshold, minSpeechMs, ...calibration.sequential, futility: calibration.futility };
+  for (const [index, { netSpeechMs, normScore }] of call.looks.entries()) {
+    const verdict = decideLook(
+      {
+        netSpeechMs,
+        fmr: impostorFmr(calibration, normScore, netSpeechMs),
+        sampleCosine: -1,
+        replayCosine: 1,
+        lowQuality: false,
+        final: index === call.looks.length - 1,
+        looks: index + 1,
+      },
+      rule,
+    );
+    if (verdict.kind === 'decided') {
+      return { accepted: verdict.decision === 'accept', netSpeechMs, looks: index + 1 };
+    }
+  }
+  return { accepted: false, netSpeechMs: call.looks.at(-1)?.netSpeechMs ?? 0, looks: call.looks.length };
+}
+
+/** What the procedure does to strangers and owners at one threshold. Throws `RangeError` without calls of either kind. */
+export function procedureRates(
+  calls: readonly CallScores[],
+  calibration: ProcedureCalibration,
+  rule: Pick<LookRule, 'threshold' | 'minSpeechMs'>,
+): ProcedureRates {
+  const played = (target: boolean) => {
+    const outcomes = calls.filter((call) => call.target === target).map((call) => playCall(call, calibration, rule));
+    if (outcomes.length === 0) throw new RangeError(`there is no ${target ? 'target' : 'nontarget'} call`);
+    return outcomes;
+  };
+  const owners = played(true);
+  const accepted = owners.filter((outcome) => outcome.accepted).map(({ netSpeechMs }) => netSpeechMs);
+  const strangers = played(false);
+  return {
+    threshold: rule.threshold,
+    claimedFmr: fmrFromScore(rule.threshold),
+    observedFmr: strangers.filter((outcome) => outcome.accepted).length / strangers.length,
+    ownersAccepted: accepted.length / owners.length,
+    medianNetSpeechMs: accepted.sort((a, b) => a - b)[accepted.length >> 1],
+  };
+}
+
+/** Thresholds at which a budget is tried: claims of one in ten down to one in a thousand. */
+export const BUDGET_THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9] as const;
+/** From quick to careful: shares of every early look and of the last one. */
+const SHARES: readonly (readonly [number, number])[] = [
+  ...[0.5, 0.45, 0.4, 0.35, 0.333, 0.3, 0.25, 0.2, 0.15, 0.1].map((early) => [early, 1 - early] as const),
+  [0.1, 0.7],
+  [0.1, 0.5],
+  [0.1, 0.3],
+  [0.05, 0.3],
+  [0.05, 0.1],
+];
+/** Observed over claimed false matches that a budget may reach on the calls it is chosen on: a little below the claim. */
+const MAX_OF_CLAIM = 0.95;
+
+/**
+ * How much of the false-match budget each early look, and the last one, may spend: the largest early share with which the
+ * whole procedure stays within its claim on these calls, at every threshold. Early looks are what makes answers quick; the
+ * looks of one call resemble each other, so that together they may spend more than the budget and still keep it.
+ */
+export function chooseShares(
+  calls: readonly CallScores[],
+  calibration: Omit<ProcedureCalibration, 'sequential'>,
+  minSpeechMs: number,
+): SequentialShares {
+  const shares = SHARES.map(([earlyShare, finalShare]) => ({
+    earlyShare,
+    finalShare: Math.round(finalShare * 1000) / 1000,
+  }));
+  const keepsClaim = (sequential: SequentialShares) =>
+    BUDGET_THRESHOLDS.every((threshold) => {
+      const rates = procedureRates(calls, { ...calibration, sequential }, { threshold, minSpeechMs });
+      return rates.observedFmr <= MAX_OF_CLAIM * rates.claimedFmr;
+    });
+  return shares.find(keepsClaim) ?? shares.at(-1)!;
+}

@@ -1,0 +1,301 @@
+/** What must not happen between questions about one call: answers of others, old speech, second doors, lost calls. */
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
+import { VoiceAuthError } from '../../src/domain/errors.js';
+import type { ToyCall } from '../support/toy-calls.js';
+import { factsOf, neighbours, questionOf, ToyProcess, type ToyProcessOptions } from '../support/toy-calls-service.js';
+import { settled } from '../support/toy-models.js';
+import { play } from '../support/toy-service.js';
+import { toyWorld } from '../support/toy-world.js';
+
+const OWNER = { degrees: 1, seconds: 4 };
+const STRANGER = { degrees: 45, seconds: 8 };
+
+const world = toyWorld();
+const processes: ToyProcess[] = [];
+let number: string;
+
+beforeEach(async () => {
+  number = `+1${randomUUID().replaceAll(/\D/g, '').padEnd(10, '7').slice(0, 10)}`;
+  await world.service.enroll(world.userId, { degrees: 0, seconds: 5 }, { phone: number });
+});
+afterEach(async () => {
+  for (const { service } of processes.splice(0)) await service.close();
+});
+
+function startProcess(options: ToyProcessOptions = {}): ToyProcess {
+  const started = new ToyProcess(world.store, world.calls, options);
+  processes.push(started);
+  return started;
+}
+
+/** A call that has begun, with looks taken for the owner of its number if it has one. */
+async function begun(
+  process: ToyProcess,
+  facts: Partial<CallFacts> = {},
+): Promise<{ call: CallFacts; audio: ToyCall }> {
+  const call = factsOf(facts);
+  const dialled = process.dialled.length;
+  await process.service.begin(call);
+  await expect.poll(() => process.dialled.length).toBe(dialled + 1);
+  if (call.callerNumber === number) {
+    await expect.poll(async () => (await process.service.status('vapi', call.callId))?.claimed).toBe(true);
+  }
+  return { call, audio: process.call };
+}
+
+function decided(answer: CallVerificationAnswer) {
+  if (answer.kind !== 'decided') throw new Error(`the answer is ${answer.kind}`);
+  return { ...answer.result, userId: answer.userId };
+}
+
+function enrolling(call: CallFacts, changes: Partial<CallEnrollmentQuestion> = {}): CallEnrollmentQuestion {
+  const { threshold: _, ...question } = questionOf(call, { requestId: 'enroll-1' });
+  return { ...question, userId: undefined, consentReference: 'form 7', phone: undefined, actor: 'vapi', ...changes };
+}
+
+/** Until what was said before has been put aside. */
+async function afresh(process: ToyProcess, { callId }: CallFacts): Promise<void> {
+  await expect.poll(async () => (await process.service.status('vapi', callId))?.netSpeechMs).toBe(0);
+}
+
+const otherUser = async (degrees: number): Promise<string> => {
+  const userId = randomUUID();
+  await world.service.enroll(userId, { degrees, seconds: 5 });
+  return userId;
+};
+
+describe('a request id', () => {
+  it('is no answer for another user, threshold or kind of question', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, OWNER);
+    const other = await otherUser(120);
+    expect(decided(await here.service.verify(questionOf(call, { userId: world.userId }))).decision).toBe('accept');
+    for (const question of [
+      questionOf(call, { userId: other }),
+      questionOf(call),
+      questionOf(call, { userId: world.userId, threshold: 0.95 }),
+    ]) {
+      await expect(here.service.verify(question)).rejects.toMatchObject({ code: 'ValidationError' });
+    }
+    const enrollment = enrolling(call, { requestId: 'tool-1' });
+    await expect(here.service.enroll(enrollment)).rejects.toMatchObject({ code: 'ValidationError' });
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it('is none either while the first question is being answered', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    const asking = here.service.verify(questionOf(call, { userId: world.userId }));
+    const other = here.service.verify(questionOf(call, { userId: await otherUser(120) }));
+    await expect(other).rejects.toMatchObject({ code: 'ValidationError' });
+    await play(audio, OWNER);
+    expect(decided(await asking).decision).toBe('accept');
+  });
+});
+
+describe('who is meant', () => {
+  it('stays whoever was named, not the owner of the number', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const bob = await otherUser(120);
+    const first = await here.service.verify(questionOf(call, { userId: bob, deadlineMs: 300 }));
+    expect(decided(first)).toMatchObject({ userId: bob, decision: 'inconclusive' });
+    const asking = here.service.verify(questionOf(call, { requestId: 'tool-2' }));
+    await play(audio, { degrees: 1, seconds: 9 });
+    expect(decided(await asking)).toMatchObject({ userId: bob, decision: 'reject' });
+  });
+
+  it('is forgotten with a person who is erased', async () => {
+    const here = startProcess();
+    const { call } = await begun(here, { callerNumber: number });
+    const gone = await otherUser(30);
+    await here.service.verify(questionOf(call, { userId: gone, deadlineMs: 300 }));
+    await world.store.eraseUser(gone, { correlationId: 'erase-0004', actor: 'test' });
+    await expect(here.service.verify(questionOf(call, { requestId: 'tool-2' }))).rejects.toMatchObject({
+      code: 'UserNotFoundError',
+    });
+    const later = await here.service.verify(questionOf(call, { requestId: 'tool-3', deadlineMs: 300 }));
+    expect(decided(later).userId).toBe(world.userId);
+  });
+});
+
+describe('a question that is asked again', () => {
+  it('is about the voice that speaks now, not about what was said before', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, OWNER);
+    expect(decided(await here.service.verify(questionOf(call))).decision).toBe('accept');
+    const silent = await here.service.verify(questionOf(call, { requestId: 'tool-2', deadlineMs: 300 }));
+    expect(decided(silent)).toMatchObject({ decision: 'inconclusive' });
+    const asking = here.service.verify(questionOf(call, { requestId: 'tool-3' }));
+    await afresh(here, call);
+    await settled();
+    await play(audio, STRANGER);
+    expect(decided(await asking).decision).toBe('reject');
+  });
+
+  it('after a reject costs no second failed attempt without a new word', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, STRANGER);
+    expect(decided(await here.service.verify(questionOf(call))).decision).toBe('reject');
+    for (const requestId of ['tool-2', 'tool-3']) {
+      const again = await here.service.verify(questionOf(call, { requestId, deadlineMs: 300 }));
+      expect(decided(again).decision).toBe('inconclusive');
+    }
+    expect(await world.failedAttempts()).toBe(1);
+  });
+
+  it('after its asker had left is answered anew', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const asker = new AbortController();
+    const left = here.service.verify(questionOf(call, { signal: asker.signal }));
+    await settled();
+    asker.abort();
+    expect(decided(await left).reason).toBe('deadline');
+    await play(audio, OWNER);
+    expect(decided(await here.service.verify(questionOf(call)))).toMatchObject({ decision: 'accept' });
+    expect(await world.recorded()).toEqual(['accept/match', 'inconclusive/deadline']);
+  });
+
+  it('is not given up while somebody else waits for the same answer', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const asker = new AbortController();
+    const one = here.service.verify(questionOf(call, { signal: asker.signal }));
+    const two = here.service.verify(questionOf(call));
+    await settled();
+    asker.abort();
+    await play(audio, OWNER);
+    expect(decided(await two).decision).toBe('accept');
+    expect(decided(await one).decision).toBe('accept');
+  });
+});
+
+describe('enrolling from a call', () => {
+  it('adds to a voiceprint only what was verified as its owner, and a failure counts', async () => {
+    const here = startProcess();
+    const stranger = await begun(here, { callerNumber: number });
+    await play(stranger.audio, STRANGER);
+    await expect(here.service.enroll(enrolling(stranger.call))).rejects.toMatchObject({ code: 'EnrollmentConflict' });
+    expect(await world.failedAttempts()).toBe(1);
+    const owner = await begun(here, { callerNumber: number });
+    const asking = here.service.enroll(enrolling(owner.call));
+    await play(owner.audio, { degrees: 2, seconds: 2.5 });
+    await expect.poll(async () => (await world.recorded())[0]).toBe('accept/match');
+    await settled();
+    await play(owner.audio, { degrees: 2, seconds: 3 });
+    expect(await asking).toMatchObject({ kind: 'enrolled', userId: world.userId, result: { samples: 2 } });
+    expect(await world.recorded()).toEqual(['accept/match', 'reject/no_match']);
+  });
+
+  it('is not followed by a verification of the very same audio', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    const userId = randomUUID();
+    const asking = here.service.enroll(enrolling(call, { userId }));
+    await play(audio, { degrees: 0, seconds: 4 });
+    expect(await asking).toMatchObject({ kind: 'enrolled', userId });
+    const verifying = here.service.verify(questionOf(call));
+    await afresh(here, call);
+    await play(audio, OWNER);
+    expect(decided(await verifying)).toMatchObject({ userId, decision: 'accept', reason: 'match' });
+    await world.store.eraseUser(userId, { correlationId: 'erase-0005', actor: 'test' });
+  });
+
+  it('gives nobody a number unless that is allowed, and never the number of somebody else', async () => {
+    const fresh = `+1415${randomUUID().replaceAll(/\D/g, '').padEnd(7, '3').slice(0, 7)}`;
+    const careful = startProcess({ calls: { enrollNewNumbers: false } });
+    const unknown = await begun(careful, { callerNumber: fresh });
+    expect(await careful.service.enroll(enrolling(unknown.call))).toEqual({ kind: 'unknown_caller' });
+    const userId = randomUUID();
+    const asking = careful.service.enroll(enrolling(unknown.call, { requestId: 'enroll-2', userId }));
+    await play(unknown.audio, { degrees: 60, seconds: 4 });
+    expect(await asking).toMatchObject({ kind: 'enrolled', userId });
+    expect((await world.store.findUser(userId))?.phone).toBeUndefined();
+    await world.store.eraseUser(userId, { correlationId: 'erase-0006', actor: 'test' });
+
+    const lax = startProcess();
+    const thief = await begun(lax, { callerNumber: number });
+    const stolen = expect(lax.service.enroll(enrolling(thief.call, { userId: randomUUID() }))).rejects.toMatchObject({
+      code: 'EnrollmentConflict',
+    });
+    await play(thief.audio, { degrees: 60, seconds: 4 });
+    await stolen;
+  });
+
+  it('of a caller without number and name makes nobody', async () => {
+    const here = startProcess();
+    const { call } = await begun(here);
+    expect(await here.service.enroll(enrolling(call))).toEqual({ kind: 'unknown_caller' });
+  });
+});
+
+describe('calls', () => {
+  it('whose audio ended before the end was told elsewhere are let go of', async () => {
+    const [here, there] = [startProcess(), startProcess({ calls: { maxSessions: 1 } })];
+    neighbours(here, there);
+    const { call, audio } = await begun(there, { callerNumber: number });
+    audio.end();
+    await expect.poll(async () => (await there.service.status('vapi', call.callId))?.state).toBe('ended');
+    await here.service.end('vapi', call.callId);
+    await begun(there, { callerNumber: number });
+    expect(there.service.active).toBe(1);
+  });
+
+  it('stay with the process that was asked first, however long the question takes', async () => {
+    const [here, there] = [startProcess({ calls: { leaseMs: 600 } }), startProcess({ calls: { leaseMs: 600 } })];
+    const call = factsOf({ callerNumber: number });
+    const asking = here.service.verify(questionOf(call, { deadlineMs: 2500 }));
+    await expect.poll(() => here.dialled.length).toBe(1);
+    await play(here.call, { degrees: 1, seconds: 1 });
+    // Longer than the lease; events of the call keep coming to the other process.
+    const until = performance.now() + 1500;
+    while (performance.now() < until) {
+      await there.service.begin(call);
+      await settled();
+    }
+    expect(there.dialled).toEqual([]);
+    await play(here.call, { degrees: 1, seconds: 2 });
+    expect(decided(await asking).decision).toBe('accept');
+  });
+
+  it('go on being heard after one fault of the detector', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    here.toys.detector.failure = new VoiceAuthError('InferenceUnavailable', 'gone');
+    await play(audio, OWNER);
+    here.toys.detector.failure = undefined;
+    await play(audio, OWNER);
+    expect(decided(await here.service.verify(questionOf(call))).decision).toBe('accept');
+  });
+
+  it('that are taken over in the middle of a question are answered by the other process', async () => {
+    const [here, there] = [startProcess({ calls: { leaseMs: 900 } }), startProcess({ calls: { leaseMs: 900 } })];
+    neighbours(here, there);
+    const { call } = await begun(here, { callerNumber: number });
+    const asking = here.service.verify(questionOf(call));
+    await settled();
+    // As if this process had been silent for too long.
+    await world.calls.releaseCalls((await owner(call)) ?? '');
+    await there.service.begin(call);
+    await expect.poll(() => there.dialled.length).toBe(1);
+    await play(there.call, OWNER);
+    await expect.poll(() => here.service.active, { timeout: 30_000 }).toBe(0);
+    expect(decided(await asking)).toMatchObject({ decision: 'accept' });
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  /** The process that holds the call, found by asking as a third one. */
+  async function owner(call: CallFacts): Promise<string | undefined> {
+    for (const { service } of processes) {
+      const name = (service as unknown as { owner: string }).owner;
+      if ((await world.calls.beginCall(call, { owner: name, leaseMs: 600 })).owned) return name;
+    }
+    return undefined;
+  }
+});
