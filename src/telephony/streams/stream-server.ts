@@ -18,7 +18,7 @@ import { type RefusalStatus, refuseUpgrade } from './upgrade-refusal.js';
 export interface StreamServerOptions {
   readonly config: StreamsConfig;
   readonly streams: Pick<StreamsUseCase, 'admit'>;
-  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped'>;
+  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped' | 'streamMessagesIgnored'>;
   readonly logger: Logger;
   /** Where the server listens, e.g. `http://127.0.0.1:8000`; asked when no public URL is configured. */
   readonly baseUrl: () => string;
