@@ -71,7 +71,7 @@ async function play(plan: VapiPlan, { callId, simulator, control }: Stage): Prom
     answers.push(answer);
     plan.onAnswer(answer);
   }
-  if (simulator.stats(callId).connections === 0) {
+  if (plan.webhookVariant.monitor !== 'none' && simulator.stats(callId).connections === 0) {
     tell(
       'The server did not connect to the listen URL of the call: on this machine it needs ALLOW_PRIVATE_NETWORK=true.',
     );
