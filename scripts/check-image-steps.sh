@@ -127,9 +127,11 @@ chmod 700 "$data"
 chmod 755 "$work"
 key_json=$(node "$tree/dist/cli/main.js" keys create --id check --scope admin --json)
 api_key=$(node -p 'JSON.parse(process.argv[1]).key' "$key_json")
+webhook_secret=webhook-secret-of-the-check
 settings=(PATH="$PATH" HOME=/nonexistent TMPDIR=/tmp)
 for name in "${!stage_environment[@]}"; do settings+=("$name=${stage_environment[$name]}"); done
 settings+=(DATA_DIR="$data" PORT=0 HOST=127.0.0.1 API_KEYS="$(node -p 'JSON.parse(process.argv[1]).entry' "$key_json")")
+settings+=(VAPI_WEBHOOK_SECRET="$webhook_secret" PUBLIC_URL=https://auth.example.com)
 # As root, the entry point has to hand the data folder over and to change the user.
 if [ "$(id -u)" = 0 ]; then settings+=(SERVICE_USER=nobody); fi
 
@@ -155,10 +157,18 @@ say "ready as uid $owner, $(ps -o rss= -p "$server" | awk '{ print int($1 / 1024
 cli() {
   VOICE_AUTH_URL=http://127.0.0.1:$port VOICE_AUTH_API_KEY=$api_key node "$tree/dist/cli/main.js" "$@"
 }
+webhook() { # the status of the answer to a webhook with this secret
+  node -e 'const [url, secret] = process.argv.slice(1);
+    fetch(url, { method: "POST", headers: { "x-vapi-secret": secret }, body: JSON.stringify({ message: { type: "hang" } }) })
+      .then(({ status }) => console.log(status))' "http://127.0.0.1:$port/vapi/webhook" "$1"
+}
+[ "$(webhook another-secret)" = 401 ] || fail "a webhook with another secret is not refused"
+[ "$(webhook "$webhook_secret")" = 200 ] || fail "a webhook with the secret is refused"
 voices=$repository/tests/fixtures/voices
 person=00000000-0000-4000-8000-000000000001
 cli enroll -u "$person" -f "$voices/alice-enroll.wav" || fail "enroll"
 cli verify -u "$person" -f "$voices/alice-call-1.wav" || fail "the speaker is not accepted"
+cli simulate-call --platform telnyx -u "$person" -c "$voices/alice-call-1.wav" || fail "a streamed call is not accepted"
 cli verify -u "$person" -f "$voices/bob-call-1.wav" && fail "another speaker is accepted"
 VOICE_AUTH_URL=http://127.0.0.1:$port VOICE_AUTH_API_KEY=wrong node "$tree/dist/cli/main.js" history -u "$person" \
   2>/dev/null && fail "a wrong API key is accepted"

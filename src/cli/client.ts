@@ -15,13 +15,14 @@ const ANSWER_TIMEOUT_MS = 660_000;
 export type Json = Readonly<Record<string, unknown>>;
 
 export class ApiClient {
-  private readonly base: string;
+  /** Of the server, without a trailing slash. */
+  readonly url: string;
   private readonly apiKey: string | undefined;
 
   /** Options win over VOICE_AUTH_URL / VOICE_AUTH_API_KEY, which win over a development server on this machine. */
   constructor(options: ClientOptions) {
     const environment = clientEnvironment();
-    this.base = (options.server ?? environment.url).replace(/\/$/, '');
+    this.url = (options.server ?? environment.url).replace(/\/$/, '');
     this.apiKey = options.apiKey ?? environment.apiKey;
   }
 
@@ -63,7 +64,7 @@ export class ApiClient {
   private async send(path: string, init: ClientRequest): Promise<Response> {
     const headers = { ...init.headers, ...(this.apiKey ? { authorization: `Bearer ${this.apiKey}` } : {}) };
     try {
-      return await fetch(this.base + path, {
+      return await fetch(this.url + path, {
         ...init,
         headers,
         redirect: 'error',
@@ -71,7 +72,7 @@ export class ApiClient {
       });
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
-      throw new CommandError(`No answer from ${this.base}${cause}. Is the server running? Start it with "npm start".`);
+      throw new CommandError(`No answer from ${this.url}${cause}. Is the server running? Start it with "npm start".`);
     }
   }
 

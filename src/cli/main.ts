@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { VoiceAuthError } from '../domain/errors.js';
 import { SERVICE_VERSION } from '../version.js';
+import { registerCall } from './call.js';
 import { CommandError } from './command-error.js';
 import { registerConfig } from './config.js';
 import { registerDemo } from './demo.js';
@@ -13,6 +14,7 @@ import { registerKeys } from './keys.js';
 import { registerModels } from './models.js';
 import { registerServe } from './serve.js';
 import { registerSimulate } from './simulate.js';
+import { registerSimulateCall } from './simulate-call.js';
 import { registerVerify } from './verify.js';
 
 const program = new Command('voice-auth')
@@ -27,7 +29,9 @@ for (const register of [
   registerEnroll,
   registerVerify,
   registerHistory,
+  registerCall,
   registerSimulate,
+  registerSimulateCall,
   registerConfig,
   registerModels,
   registerKeys,

@@ -108,6 +108,11 @@ export class Metrics {
     'Observed share of impostors at a claimed false-match rate, over that rate; 1 = as calibrated.',
     ['claimed'],
   );
+  readonly streamMessagesIgnored = this.counter(
+    'stream_messages_ignored_total',
+    'Messages of incoming media streams that hold no audio and say nothing of use, by cause.',
+    ['platform', 'cause'],
+  );
   readonly activeCalls = this.gauge('active_calls', 'Enrollments and verifications in progress.');
   readonly listenConnections = this.counter('listen_connections_total', 'Outgoing listen connections by outcome.', [
     'outcome',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { ClusterMetrics } from '../../src/observability/cluster-metrics.js';
 import { Metrics } from '../../src/observability/metrics.js';
 import { referencesOf } from '../support/promql.js';
 
@@ -40,11 +41,17 @@ const queries = dashboard.panels.flatMap(({ title, targets = [] }) => targets.ma
 
 /** Names that can be asked for, with their labels: the service's own, and those that Prometheus makes. */
 const { registry } = new Metrics();
-const own = (await registry.getMetricsAsJSON()).map(({ name, type }) => ({
+const ofProcess = (await registry.getMetricsAsJSON()).map(({ name, type }) => ({
   name,
   series: String(type) === 'histogram' ? ['_bucket', '_sum', '_count'].map((suffix) => name + suffix) : [name],
   labels: (registry.getSingleMetric(name) as unknown as { readonly labelNames: readonly string[] }).labelNames,
 }));
+/** What several processes add to that has no labels. */
+const ofCluster = [...(await new ClusterMetrics().page([])).matchAll(/^# TYPE (\S+)/gm)]
+  .map(([, name]) => name!)
+  .filter((name) => !ofProcess.some((metric) => metric.name === name))
+  .map((name) => ({ name, series: [name], labels: [] }));
+const own = [...ofProcess, ...ofCluster];
 const labelsOf = new Map<string, readonly string[]>([
   ...own.flatMap(({ series, labels }) => series.map((name) => [name, [...labels, 'le', 'job', 'instance']] as const)),
   ['up', ['job', 'instance']],

@@ -127,8 +127,10 @@ export async function serve({ config, limits, admit }: TestServerOptions = {}) {
     http.closeAllConnections();
     await new Promise((resolve) => http.close(resolve));
   });
-  const count = async (metric: 'streamConnections' | 'framesDropped', label: 'outcome' | 'cause') =>
-    Object.fromEntries((await metrics[metric].get()).values.map(({ labels, value }) => [labels[label], value]));
+  const count = async (
+    metric: 'streamConnections' | 'framesDropped' | 'streamMessagesIgnored',
+    label: 'outcome' | 'cause',
+  ) => Object.fromEntries((await metrics[metric].get()).values.map(({ labels, value }) => [labels[label], value]));
   return {
     url,
     port,
@@ -138,6 +140,7 @@ export async function serve({ config, limits, admit }: TestServerOptions = {}) {
     metrics,
     outcomes: () => count('streamConnections', 'outcome'),
     dropped: () => count('framesDropped', 'cause'),
+    ignored: () => count('streamMessagesIgnored', 'cause'),
     logged: () => logs.join(''),
   };
 }

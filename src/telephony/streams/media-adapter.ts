@@ -4,7 +4,14 @@
  */
 import type { Track } from '../../audio/pcm-frame.js';
 import { type AudioFormat, type FormatClaim, type FormatDefaults, readFormat, wholeNumber } from './audio-format.js';
-import { type AudioEvent, type IgnoredCause, ignored, type StreamAdapter, type StreamEvent } from './stream-events.js';
+import {
+  type AudioEvent,
+  type IgnoredCause,
+  ignored,
+  lost,
+  type StreamAdapter,
+  type StreamEvent,
+} from './stream-events.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -94,9 +101,9 @@ export class MediaAdapter implements StreamAdapter {
   }
 
   #media(media: JsonObject, message: JsonObject): StreamEvent {
-    if (typeof media.payload !== 'string') return ignored('unusable_audio');
+    if (typeof media.payload !== 'string') return lost('unusable_audio');
     this.#listenToClaim(media, message);
-    if (this.#format === undefined) return ignored('unusable_format');
+    if (this.#format === undefined) return lost('unusable_format');
     this.#audio.payload = media.payload;
     this.#audio.format = this.#format;
     this.#audio.track = this.#trackOf(media.track);

@@ -27,7 +27,7 @@ export interface AudioEvent {
   readonly position: number | undefined;
 }
 
-/** Why a message is left alone: stable words for metrics. */
+/** Why a message without audio is left alone: stable words for metrics. */
 export type IgnoredCause =
   | 'garbage_text'
   | 'unexpected_binary'
@@ -35,9 +35,10 @@ export type IgnoredCause =
   | 'dtmf'
   | 'mark'
   | 'platform_error'
-  | 'second_start'
-  | 'unusable_audio'
-  | 'unusable_format';
+  | 'second_start';
+
+/** Why a piece of audio cannot be used. */
+export type LostCause = 'unusable_audio' | 'unusable_format';
 
 /** Why a stream cannot go on. */
 export type ViolationCause = 'audio_before_start' | 'unusable_start';
@@ -49,6 +50,7 @@ export type StreamEvent =
   /** Belongs to the protocol and says nothing about the audio. */
   | { readonly kind: 'courtesy' }
   | { readonly kind: 'ignored'; readonly cause: IgnoredCause }
+  | { readonly kind: 'lost'; readonly cause: LostCause }
   | { readonly kind: 'violation'; readonly cause: ViolationCause };
 
 /** Translates the messages of one connection. */
@@ -58,6 +60,10 @@ export interface StreamAdapter {
 
 export function ignored(cause: IgnoredCause): StreamEvent {
   return { kind: 'ignored', cause };
+}
+
+export function lost(cause: LostCause): StreamEvent {
+  return { kind: 'lost', cause };
 }
 
 /** Tokens of this service are made of these; anything else cannot be one. */

@@ -18,7 +18,7 @@ import { type RefusalStatus, refuseUpgrade } from './upgrade-refusal.js';
 export interface StreamServerOptions {
   readonly config: StreamsConfig;
   readonly streams: Pick<StreamsUseCase, 'admit'>;
-  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped'>;
+  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped' | 'streamMessagesIgnored'>;
   readonly logger: Logger;
   /** Where the server listens, e.g. `http://127.0.0.1:8000`; asked when no public URL is configured. */
   readonly baseUrl: () => string;
@@ -62,10 +62,16 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /** Silence on the connection after which the operating system asks whether the peer is still there. */
 const KEEP_ALIVE_MS = 15_000;
 
-const SIGNATURE_STATUS: Readonly<Record<Exclude<SignatureVerdict, 'valid'>, RefusalStatus>> = {
-  missing: 401,
-  wrong: 403,
-  not_configured: 403,
+interface Refusal {
+  readonly status: RefusalStatus;
+  /** Stable word for metrics. */
+  readonly outcome: string;
+}
+
+const SIGNATURE_REFUSALS: Readonly<Record<Exclude<SignatureVerdict, 'valid'>, Refusal>> = {
+  missing: { status: 401, outcome: 'signature_missing' },
+  wrong: { status: 403, outcome: 'signature_wrong' },
+  not_configured: { status: 403, outcome: 'signature_not_configured' },
 };
 
 /** Makes the server; it listens to nothing by itself. */
@@ -131,7 +137,7 @@ class Door implements StreamServer {
     if (this.#sessions.size > 0) await empty;
   }
 
-  #refusal(platform: StreamPlatform, request: IncomingMessage): { status: RefusalStatus; outcome: string } | undefined {
+  #refusal(platform: StreamPlatform, request: IncomingMessage): Refusal | undefined {
     const { method, headers } = request;
     if (
       method !== 'GET' ||
@@ -141,7 +147,7 @@ class Door implements StreamServer {
       return { status: 426, outcome: 'no_websocket' };
     }
     const verdict = STREAM_ENDPOINTS[platform].signed ? this.#judge(request) : 'valid';
-    if (verdict !== 'valid') return { status: SIGNATURE_STATUS[verdict], outcome: `signature_${verdict}` };
+    if (verdict !== 'valid') return SIGNATURE_REFUSALS[verdict];
     if (this.#closing) return { status: 503, outcome: 'closing' };
     if (this.#awaiting >= this.#limits.maxAwaiting) return { status: 503, outcome: 'crowded' };
     return undefined;

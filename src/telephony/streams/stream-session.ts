@@ -35,7 +35,7 @@ export interface StreamSessionOptions {
   readonly pathToken: string | undefined;
   readonly limits: StreamSessionLimits;
   readonly streams: Pick<StreamsUseCase, 'admit'>;
-  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped'>;
+  readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped' | 'streamMessagesIgnored'>;
   readonly logger: Logger;
   /** Called once, when it has turned out whether the stream is let in. */
   readonly onSettled: () => void;
@@ -133,13 +133,13 @@ export class StreamSession implements CallSource {
     if (event.kind === 'start') {
       this.#beginAdmission(event);
     } else if (event.kind === 'violation') {
-      this.#drop(event.cause);
+      this.#count(event);
       this.#refuse('protocol_error', PROTOCOL_ERROR);
     } else if (event.kind === 'stop') {
       this.#refuse('abandoned', NORMAL);
     } else {
       if (event.kind === 'audio') this.#drop('audio_before_start');
-      else if (event.kind === 'ignored') this.#drop(event.cause);
+      else this.#count(event);
       if (this.#earlyBytes > this.#options.limits.maxBytesBeforeStart) this.#refuse('flood', POLICY);
     }
   }
@@ -203,8 +203,8 @@ export class StreamSession implements CallSource {
     } else if (event.kind === 'stop') {
       this.#finish({ kind: 'closed' });
       this.#socket.close(NORMAL);
-    } else if (event.kind === 'ignored' || event.kind === 'violation') {
-      this.#drop(event.cause);
+    } else {
+      this.#count(event);
     }
   }
 
@@ -264,6 +264,14 @@ export class StreamSession implements CallSource {
     metrics.streamConnections.inc({ platform, outcome });
     this.#log(outcome === 'admitted' ? 'debug' : 'info', { outcome }, 'media stream connection');
     onSettled();
+  }
+
+  /** Audio that was lost, and messages that hold none, are counted apart. */
+  #count(event: StreamEvent): void {
+    const { metrics, platform } = this.#options;
+    if (event.kind === 'lost') this.#drop(event.cause);
+    else if (event.kind === 'ignored') metrics.streamMessagesIgnored.inc({ platform, cause: event.cause });
+    else if (event.kind === 'violation' && event.cause === 'audio_before_start') this.#drop(event.cause);
   }
 
   #drop(cause: string): void {

@@ -70,7 +70,7 @@ describe('Twilio', () => {
     expect(say('[]')).toMatchObject({ cause: 'garbage_text' });
     expect(say(Uint8Array.of(1, 2))).toMatchObject({ cause: 'unexpected_binary' });
     expect(say({ event: 'media', media: { track: 'inbound' } })).toMatchObject({ cause: 'unusable_audio' });
-    expect(say({ event: 'media' })).toMatchObject({ cause: 'unusable_audio' });
+    expect(say({ event: 'media' })).toEqual({ kind: 'lost', cause: 'unusable_audio' });
   });
 
   it('keeps to the first start message', () => {
@@ -112,7 +112,7 @@ describe('Twilio', () => {
     const say = connection('twilio');
     say(TWILIO_START);
     expect(say(twilioMedia({ mediaFormat: { encoding: 'OPUS' } }))).toEqual({
-      kind: 'ignored',
+      kind: 'lost',
       cause: 'unusable_format',
     });
     expect(say(twilioMedia({}))).toMatchObject({ cause: 'unusable_format' });
