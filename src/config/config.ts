@@ -126,6 +126,8 @@ export interface CallsConfig {
   readonly maxCallMs: number;
   readonly leaseMs: number;
   readonly streamTokenMs: number;
+  /** How long an accept answers further questions about the same person on the same call. */
+  readonly acceptFreshMs: number;
   /** An event of a call may make a user known by the caller's number, which is a claim. */
   readonly enrollNewNumbers: boolean;
 }
@@ -246,6 +248,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       maxCallMs: env.MAX_CALL_MINUTES * 60_000,
       leaseMs: env.CALL_LEASE_SECONDS * 1000,
       streamTokenMs: env.STREAM_TOKEN_SECONDS * 1000,
+      acceptFreshMs: env.CALL_ACCEPT_FRESH_SECONDS * 1000,
       enrollNewNumbers: env.CALL_ENROLL_NEW_NUMBERS,
     },
     tracing: env.OTEL_EXPORTER_OTLP_ENDPOINT

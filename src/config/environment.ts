@@ -91,6 +91,10 @@ export const ENVIRONMENT = {
     number(0, 600).default(25),
     'On SIGTERM, how long running verifications may take to finish',
   ),
+  CALL_ACCEPT_FRESH_SECONDS: variable(
+    number(0, 3600).default(60),
+    'How long an accept answers further questions about the same person on the same call; after it new speech is needed',
+  ),
   CALL_ENROLL_NEW_NUMBERS: variable(
     flag.default(false),
     "enroll_caller may register the caller's number, and make a new user of a caller who names none; numbers can be forged",

@@ -123,8 +123,19 @@ describe('who is meant', () => {
 });
 
 describe('a question that is asked again', () => {
-  it('is about the voice that speaks now, not about what was said before', async () => {
+  it('is answered from the same accept for a while, for those who act on it', async () => {
     const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, OWNER);
+    const first = decided(await here.service.verify(questionOf(call)));
+    const second = decided(await here.service.verify(questionOf(call, { requestId: 'tool-2' })));
+    expect(second).toMatchObject({ decision: 'accept', score: first.score, netSpeechMs: first.netSpeechMs });
+    expect(second.attemptId).not.toBe(first.attemptId);
+    expect(await world.recorded()).toEqual(['accept/match', 'accept/match']);
+  });
+
+  it('is about the voice that speaks now, not about what was said long before', async () => {
+    const here = startProcess({ calls: { acceptFreshMs: 0 } });
     const { call, audio } = await begun(here, { callerNumber: number });
     await play(audio, OWNER);
     expect(decided(await here.service.verify(questionOf(call))).decision).toBe('accept');

@@ -15,6 +15,7 @@ const CALLS: CallsConfig = {
   leaseMs: 60_000,
   streamTokenMs: 60_000,
   enrollNewNumbers: true,
+  acceptFreshMs: 60_000,
 };
 
 export interface ToyProcessOptions {

@@ -1,7 +1,7 @@
 /**
  * A stretch of a call that is judged as one: the caller's speech in it, and the looks taken for whoever is claimed. Once
- * somebody has been told about a person, or a voiceprint was made, that speech is spent for that person: a question that is
- * asked again is about the voice that speaks now, and begins a new chapter.
+ * somebody has been told about a person (for an accept: some time after), or a voiceprint was made, that speech is spent for
+ * that person: a question that is asked again is about the voice that speaks now, and begins a new chapter.
  */
 import type { VerificationConfig } from '../../config/config.js';
 import type { Metrics } from '../../observability/metrics.js';
@@ -55,7 +55,8 @@ export class CallChapter {
   private readonly deps: CallChapterDeps;
   private readonly embedding: SpeechEmbedding;
   private readonly people = new Map<string, Map<number, Claimed>>();
-  private readonly spent = new Set<string>();
+  /** By user: since when this speech has told all it has to tell, as `performance.now()` counts. */
+  private readonly spent = new Map<string, number>();
 
   constructor(deps: CallChapterDeps) {
     this.deps = deps;
@@ -92,13 +93,15 @@ export class CallChapter {
     return this.speech.heardMixedMs >= MIXED_ENOUGH_MS && isMixed(this.speech);
   }
 
-  /** Whether this speech has served to tell somebody about the person. */
+  /** Whether this speech has served to tell somebody about the person, and says nothing about them any more. */
   isSpentOn(userId: string): boolean {
-    return this.spent.has(userId);
+    return (this.spent.get(userId) ?? Number.POSITIVE_INFINITY) <= performance.now();
   }
 
-  spendOn(userId: string): void {
-    this.spent.add(userId);
+  /** Spends the speech on a person in `delayMs`, if it is not sooner already. */
+  spendOn(userId: string, delayMs = 0): void {
+    const at = performance.now() + delayMs;
+    this.spent.set(userId, Math.min(at, this.spent.get(userId) ?? at));
   }
 
   /** Claims without a decision yet. */

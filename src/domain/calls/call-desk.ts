@@ -14,7 +14,7 @@ import { callName } from './call-ids.js';
 import { CallSession, type CallSessionDeps, type CallSessionEnd } from './call-session.js';
 import type { CallFacts } from './calls.js';
 
-export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd'> {
+export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd' | 'acceptFreshMs'> {
   readonly calls: CallsConfig;
   readonly store: AuthStore;
   readonly callStore: CallStore;
@@ -109,7 +109,11 @@ export class CallDesk {
       this.requireRoom(name);
       const { logger, calls, timers, onCall } = this.deps;
       const key = keyOf(facts);
-      const session = new CallSession(key, { ...this.deps, onEnd: (end) => this.audioEnded(key, end) });
+      const session = new CallSession(key, {
+        ...this.deps,
+        acceptFreshMs: calls.acceptFreshMs,
+        onEnd: (end) => this.audioEnded(key, end),
+      });
       entry = {
         session,
         over: false,

@@ -17,6 +17,8 @@ import { CallChapter, type CallChapterDeps, type ExaminedClaim } from './call-ch
 export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'onChange'> {
   readonly logger: Logger;
   readonly timers: TimerWheel;
+  /** How long an accept answers further questions about the same person. */
+  readonly acceptFreshMs: number;
   /** Told when the audio has ended, once per listening. */
   readonly onEnd: (end: CallSessionEnd) => void;
 }
@@ -145,8 +147,10 @@ export class CallSession {
     }
     // Somebody who has left is told nothing, so nothing may have been accepted.
     if (limits.signal.aborted) return givenUp(chapter.speech, looks);
-    if (looks.decided) chapter.spendOn(userId);
-    return summariseLooks(this.listeningEnd(chapter), chapter.speech, looks);
+    const finding = summariseLooks(this.listeningEnd(chapter), chapter.speech, looks);
+    // Whoever acts on an accept may ask for themselves; a reject is not to be repeated without a new word.
+    if (looks.decided) chapter.spendOn(userId, finding.decision === 'accept' ? this.deps.acceptFreshMs : 0);
+    return finding;
   }
 
   /** The caller's speech once there is `wantedMs` of it, or all there is at the deadline or the end. Throws like `verify`. */
