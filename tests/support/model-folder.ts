@@ -38,7 +38,7 @@ export function toyManifest(name: 'features' | 'waveform'): Record<string, unkno
   return {
     formatVersion: 1,
     id: TOY_NETWORK_ID,
-    embeddingSize: name === 'features' ? 16 : 4,
+    embeddingSize: name === 'features' ? 16 : 192,
     sampleRateHz: 16_000,
     input: name === 'features' ? WESPEAKER_INPUT : { kind: 'waveform', tensor: null },
     output: name === 'features' ? { tensor: 'embs', unitLength: false } : { tensor: null },
