@@ -127,11 +127,13 @@ async function requireComplete(config: Config, id: string): Promise<void> {
   const listed = (await listModelPackages(modelsDir)).find((entry) => entry.id === id);
   if (!listed) throw new CommandError(`There is no model package ${id} in ${modelsDir}: voice-auth models pull ${id}`);
   const checks = await verifyModelPackage(modelsDir, id);
-  const problem = (file: string) => checks.find((check) => check.file === file)?.problem;
-  if (problem('manifest.json') || problem('model.onnx')) return;
+  if (checks.some(({ problem, notMade }) => problem !== undefined && !notMade)) return;
+  const isMissing = (file: string) => checks.some((check) => check.file === file && check.notMade);
   const missing = [
-    ...(problem('cohort.f32') ? ['  voice-auth cohort     embeddings of other speakers, for score normalisation'] : []),
-    ...(problem('calibration.json') ? ['  voice-auth calibrate  how often impostors reach which score'] : []),
+    ...(isMissing('cohort.f32')
+      ? ['  voice-auth cohort     embeddings of other speakers, for score normalisation']
+      : []),
+    ...(isMissing('calibration.json') ? ['  voice-auth calibrate  how often impostors reach which score'] : []),
   ];
   if (missing.length === 0) return;
   throw new CommandError(

@@ -28,6 +28,8 @@ export interface ModelFileCheck {
   readonly file: 'manifest.json' | 'model.onnx' | 'cohort.f32' | 'calibration.json';
   /** Undefined = as it should be. */
   readonly problem: string | undefined;
+  /** Nothing is wrong with the package: this part of it is still to be made. */
+  readonly notMade?: true;
 }
 
 /** The model package is missing or not what its manifest says. Raised at start, before anybody is served. */
@@ -40,6 +42,8 @@ export class ModelPackageError extends VoiceAuthError {
 
 /** How far from 1 the length of a stored embedding may be: float32 rounding over some thousand values, with room. */
 const UNIT_TOLERANCE = 1e-3;
+
+type FileProblem = Pick<ModelFileCheck, 'notMade'> & { readonly problem: string };
 
 interface Inspection {
   readonly checks: readonly ModelFileCheck[];
@@ -133,8 +137,10 @@ async function inspect(modelsDir: string, id: string): Promise<Inspection> {
   const checks: ModelFileCheck[] = [
     { file: 'manifest.json', problem: undefined },
     { file: 'model.onnx', problem: modelProblem },
-    { file: 'cohort.f32', problem: 'problem' in cohort ? cohort.problem : undefined },
-    { file: 'calibration.json', problem: 'problem' in calibration ? calibration.problem : undefined },
+    'rows' in cohort ? { file: 'cohort.f32', problem: undefined } : { file: 'cohort.f32', ...cohort },
+    'value' in calibration
+      ? { file: 'calibration.json', problem: undefined }
+      : { file: 'calibration.json', ...calibration },
   ];
   const usable = modelProblem === undefined && 'rows' in cohort && 'value' in calibration;
   return {
@@ -159,11 +165,8 @@ async function checkModel(path: string, manifest: ModelManifest): Promise<string
   return compareDigest(hash.digest('hex'), manifest.model.sha256);
 }
 
-async function readCohort(
-  path: string,
-  manifest: ModelManifest,
-): Promise<{ rows: Float32Array } | { problem: string }> {
-  if (!manifest.cohort) return { problem: `has not been made yet: run \`voice-auth cohort\` for ${manifest.id}` };
+async function readCohort(path: string, manifest: ModelManifest): Promise<{ rows: Float32Array } | FileProblem> {
+  if (!manifest.cohort) return notMade('cohort', manifest.id);
   const bytes = await readFile(path).catch(() => undefined);
   if (!bytes) return { problem: 'cannot be read' };
   const size = manifest.embeddingSize;
@@ -184,15 +187,19 @@ async function readCohort(
   return { rows };
 }
 
-async function readCalibration(path: string, id: string): Promise<{ value: unknown } | { problem: string }> {
+async function readCalibration(path: string, id: string): Promise<{ value: unknown } | FileProblem> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => (isMissing(error) ? undefined : ''));
-  if (text === undefined) return { problem: `has not been made yet: run \`voice-auth calibrate\` for ${id}` };
+  if (text === undefined) return notMade('calibrate', id);
   if (text === '') return { problem: 'cannot be read' };
   try {
     return { value: JSON.parse(text) as unknown };
   } catch {
     return { problem: 'is not JSON' };
   }
+}
+
+function notMade(verb: 'cohort' | 'calibrate', id: string): FileProblem {
+  return { problem: `has not been made yet: run \`voice-auth ${verb}\` for ${id}`, notMade: true };
 }
 
 function isMissing(error: unknown): boolean {
