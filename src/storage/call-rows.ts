@@ -58,6 +58,10 @@ const args = z.object({
   threshold: optionalNumber,
   callerNumber: optionalText,
   consentReference: optionalText,
+  replaceModel: z
+    .boolean()
+    .nullish()
+    .transform((value) => value ?? undefined),
   actor: optionalText,
   correlationId: z.string(),
 }) satisfies z.ZodType<CallQuestionArgs>;

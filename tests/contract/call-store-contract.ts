@@ -30,6 +30,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
         threshold: 0.9,
         callerNumber: '+14155550101',
         consentReference: undefined,
+        replaceModel: true,
         actor: undefined,
         correlationId: 'contract-0001',
       },

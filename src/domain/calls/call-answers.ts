@@ -102,6 +102,7 @@ export class CallAnswers {
       userId,
       phone: call.callerNumber,
       consentReference: asked.consentReference,
+      replaceModel: asked.replaceModel,
       source: { kind: 'call', hear: (wantedMs, signal) => session.hear(wantedMs, { ...limits, signal }) },
       correlationId: call.correlationId,
       actor: asked.actor,

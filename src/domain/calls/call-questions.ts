@@ -39,6 +39,7 @@ export type Asked =
       readonly kind: 'enroll';
       readonly userId: string | undefined;
       readonly consentReference: string | undefined;
+      readonly replaceModel: boolean | undefined;
       readonly actor: string;
     };
 
@@ -97,7 +98,13 @@ export class CallQuestions {
     const asked: Asked =
       kind === 'verify'
         ? { kind, userId: args.userId, threshold: args.threshold }
-        : { kind, userId: args.userId, consentReference: args.consentReference, actor: args.actor ?? '' };
+        : {
+            kind,
+            userId: args.userId,
+            consentReference: args.consentReference,
+            replaceModel: args.replaceModel,
+            actor: args.actor ?? '',
+          };
     const answering = withCorrelation({ correlationId: args.correlationId, callId }, () =>
       this.answerHere(question, asked, performance.now() + remainingMs).finally(() => this.open.delete(name)),
     );
@@ -162,6 +169,7 @@ export class CallQuestions {
       threshold: asked.kind === 'verify' ? asked.threshold : undefined,
       callerNumber: call.callerNumber,
       consentReference: asked.kind === 'enroll' ? asked.consentReference : undefined,
+      replaceModel: asked.kind === 'enroll' ? asked.replaceModel : undefined,
       actor: asked.kind === 'enroll' ? asked.actor : undefined,
       correlationId: call.correlationId,
     };

@@ -114,9 +114,15 @@ export class CallService implements CallsUseCase, StreamsUseCase {
   }
 
   async enroll(question: CallEnrollmentQuestion): Promise<CallEnrollmentAnswer> {
-    const { userId, consentReference, actor } = question;
+    const { userId, consentReference, replaceModel, actor } = question;
     try {
-      const stored = await this.questions.ask(question, { kind: 'enroll', userId, consentReference, actor });
+      const stored = await this.questions.ask(question, {
+        kind: 'enroll',
+        userId,
+        consentReference,
+        replaceModel,
+        actor,
+      });
       if (stored.kind === 'enroll') return stored.answer;
       throw new VoiceAuthError('ValidationError', 'This question was asked before and was another one');
     } finally {

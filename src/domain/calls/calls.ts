@@ -47,6 +47,8 @@ export interface CallEnrollmentQuestion extends CallQuestion {
   readonly userId: string | undefined;
   /** Where the person's consent is on file, if it is named. The asker has made sure that there is one. */
   readonly consentReference: string | undefined;
+  /** See `EnrollmentRequest`. */
+  readonly replaceModel?: boolean | undefined;
   /** Who asks, for the audit trail. */
   readonly actor: string;
 }

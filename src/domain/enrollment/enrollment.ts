@@ -20,6 +20,8 @@ export interface EnrollmentRequest {
   /** Where the person's consent is on file, as the deployment names it. */
   readonly consentReference: string | undefined;
   readonly source: EnrollmentSource;
+  /** A voiceprint of another model gives way to one made from this sample. One of this model is added to, as ever. */
+  readonly replaceModel?: boolean | undefined;
   readonly correlationId: string;
   /** Id of the API key that asks. */
   readonly actor: string;

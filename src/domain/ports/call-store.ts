@@ -27,6 +27,7 @@ export interface CallQuestionArgs {
   readonly threshold: number | undefined;
   readonly callerNumber: string | undefined;
   readonly consentReference: string | undefined;
+  readonly replaceModel?: boolean | undefined;
   readonly actor: string | undefined;
   readonly correlationId: string;
 }
