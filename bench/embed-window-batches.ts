@@ -19,7 +19,7 @@ export async function measureWindowBatches(): Promise<void> {
   for (const seconds of [2, 3, 5, 10]) {
     const samples = seconds * manifest.sampleRateHz;
     const tensors = sizes.map((size) => new Tensor('float32', sound(samples * size), [size, samples]));
-    const run = (tensor: Tensor) => session.run({ [load.speaker.inputTensor]: tensor });
+    const run = (tensor: Tensor) => session.run({ [load.speaker.inputTensor ?? session.inputNames[0]!]: tensor });
     for (const tensor of tensors) await run(tensor);
     const perWindowMs: number[][] = sizes.map(() => []);
     for (let i = 0; i < ROUNDS; i++) {

@@ -5,6 +5,7 @@
 import { PoolSpeakerEmbedder } from '../src/embedder/pool-speaker-embedder.js';
 import { SileroSpeechDetector } from '../src/embedder/silero-speech-detector.js';
 import { detectManyCalls } from './embed-calls.js';
+import { measureFbank } from './embed-fbank.js';
 import { compareWithSherpa } from './embed-sherpa.js';
 import { measureWindowBatches } from './embed-window-batches.js';
 import {
@@ -83,6 +84,7 @@ const parts: Record<string, () => Promise<void>> = {
   tables: printTables,
   calls: detectManyCalls,
   batches: measureWindowBatches,
+  fbank: measureFbank,
   sherpa: compareWithSherpa,
 };
 for (const name of wantedParts) {

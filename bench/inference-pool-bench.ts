@@ -12,7 +12,7 @@ import { Metrics } from '../src/observability/metrics.js';
 import { builtModule } from '../tests/support/built.js';
 
 /** The parts of bench/embed, in the order in which they run. */
-export const PARTS = ['tables', 'calls', 'batches', 'sherpa'] as const;
+export const PARTS = ['tables', 'calls', 'batches', 'fbank', 'sherpa'] as const;
 
 const { values } = parseArgs({
   options: {

@@ -14,6 +14,7 @@ interface EnrollOptions extends ServerOptions {
   readonly channel?: string;
   readonly maxSeconds?: string;
   readonly consent?: string;
+  readonly replaceModel?: boolean;
 }
 
 export function registerEnroll(program: Command): void {
@@ -28,6 +29,7 @@ export function registerEnroll(program: Command): void {
     .option('--channel <0|1>', "the caller's channel in a stereo recording")
     .option('--max-seconds <n>', 'listen at most so long (with --listen)')
     .option('--consent <reference>', "where the person's consent is on file")
+    .option('--replace-model', 'replace a voiceprint that another model has made (needs a key of scope admin)')
     .addHelpText(
       'after',
       `
@@ -56,6 +58,7 @@ async function enroll(client: ApiClient, options: EnrollOptions): Promise<Readon
       phone: options.phone,
       channel: options.channel,
       consent_reference: options.consent,
+      replace_model: options.replaceModel ? 'true' : undefined,
     });
   }
   return client.post('/api/v1/enroll-user', {
@@ -66,5 +69,6 @@ async function enroll(client: ApiClient, options: EnrollOptions): Promise<Readon
     ...(options.channel ? { channel: Number(options.channel) } : {}),
     ...(options.maxSeconds ? { maxSeconds: Number(options.maxSeconds) } : {}),
     ...(options.consent ? { consentReference: options.consent } : {}),
+    ...(options.replaceModel ? { replaceModel: true } : {}),
   });
 }

@@ -49,6 +49,43 @@ function lineProgress(): SpeechProgress {
   };
 }
 
+export interface DownloadProgress {
+  readonly update: (received: number, total: number | undefined) => void;
+  readonly stop: () => void;
+}
+
+/** Progress of a download: a bar on a terminal, a line per tenth elsewhere, nothing when `quiet`. */
+export function downloadProgress(quiet: boolean, expectedBytes: number | undefined): DownloadProgress {
+  if (quiet) return { update: () => undefined, stop: () => undefined };
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  if (!process.stderr.isTTY) {
+    let shown = 0;
+    return {
+      update: (received, total) => {
+        const whole = total ?? expectedBytes;
+        const tenths = whole ? Math.floor((10 * received) / whole) : 0;
+        if (tenths > shown) process.stderr.write(`  ${tenths * 10} % of ${megabytes(whole ?? 0)} MB\n`);
+        shown = tenths;
+      },
+      stop: () => undefined,
+    };
+  }
+  const bar = new SingleBar({
+    format: '  [{bar}] {done} of {whole} MB',
+    stream: process.stderr,
+    hideCursor: true,
+    clearOnComplete: false,
+  });
+  bar.start(expectedBytes ?? 0, 0, { done: '0.0', whole: expectedBytes ? megabytes(expectedBytes) : '?' });
+  return {
+    update: (received, total) => {
+      if (total !== undefined) bar.setTotal(total);
+      bar.update(received, { done: megabytes(received), ...(total === undefined ? {} : { whole: megabytes(total) }) });
+    },
+    stop: () => bar.stop(),
+  };
+}
+
 /** A score as people read it, `-` when there is none yet. */
 export function formatScore(score: unknown): string {
   return typeof score === 'number' ? score.toFixed(3) : '-';

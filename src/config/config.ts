@@ -155,6 +155,9 @@ export interface Config {
 /** The package's own folder, where `models/` and `supabase/` lie. */
 export const PACKAGE_ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
+/** Where the published models that can be pulled are described. */
+export const REGISTRY_DIR = resolve(PACKAGE_ROOT, 'models', 'registry');
+
 const LOOPBACK_HOSTS = ['127.0.0.1', '::1', '[::1]', 'localhost'];
 
 /** Reads and checks the environment. Throws `ConfigurationError` listing everything that is wrong. */

@@ -3,7 +3,7 @@
  * a run blocks its thread, cannot be interrupted, and takes the whole process down when it crashes.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { allFinite, type DetectorStep, DetectPacker, runDetectorBatch } from './detector-batch.js';
+import { type DetectorStep, DetectPacker, runDetectorBatch } from './detector-batch.js';
 import {
   type ChildMessage,
   DETECTOR_CONTEXT_SAMPLES,
@@ -16,9 +16,10 @@ import {
   type RunInput,
   type RunOutput,
 } from './inference-protocol.js';
+import { floats, SpeakerNetwork, UnusableInput, UnusableOutput } from './speaker-network.js';
 
 interface Models {
-  readonly speaker: InferenceSession;
+  readonly speaker: SpeakerNetwork;
   readonly detector: InferenceSession;
   readonly load: LoadRequest;
 }
@@ -32,10 +33,6 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
 };
 
 const DETECTOR_TENSORS = { input: 'input', state: 'state', rate: 'sr', output: 'output', newState: 'stateN' } as const;
-const UNIT_TOLERANCE = 1e-3;
-
-class UnusableInput extends Error {}
-class UnusableOutput extends Error {}
 
 let models: Models | undefined;
 
@@ -51,11 +48,13 @@ process.on('message', (message: ParentMessage) => {
 async function load(request: LoadRequest): Promise<void> {
   try {
     const loaded: Models = {
-      speaker: await InferenceSession.create(request.speaker.path, SESSION_OPTIONS),
+      speaker: new SpeakerNetwork(
+        await InferenceSession.create(request.speaker.path, SESSION_OPTIONS),
+        request.speaker,
+      ),
       detector: await InferenceSession.create(request.detector.path, SESSION_OPTIONS),
       load: request,
     };
-    requireTensors(loaded.speaker, 'the speaker model', [request.speaker.inputTensor], [request.speaker.outputTensor]);
     const { input, state, rate, output, newState } = DETECTOR_TENSORS;
     requireTensors(loaded.detector, 'the speech detector', [input, state, rate], [output, newState]);
     await warmUp(loaded);
@@ -70,7 +69,7 @@ async function load(request: LoadRequest): Promise<void> {
 async function warmUp(loaded: Models): Promise<void> {
   const waveform = new Float32Array(loaded.load.speaker.warmUpSamples);
   for (let i = 0; i < waveform.length; i++) waveform[i] = 0.05 * Math.sin(i * 0.1) * Math.sin(i * 0.0013);
-  await embed(loaded, waveform);
+  await loaded.speaker.embed(waveform);
   const samples = waveform.slice(0, DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES);
   const batch = new DetectPacker().pack([{ samples, state: new Float32Array(DETECTOR_STATE_VALUES) }]);
   const { faults } = await runDetectorBatch(batch, detectorStep(loaded.detector));
@@ -90,24 +89,7 @@ async function answer(id: number, input: RunInput): Promise<void> {
 
 async function run(loaded: Models, input: RunInput): Promise<RunOutput> {
   if (input.kind === 'detect') return runDetectorBatch(input, detectorStep(loaded.detector));
-  return { kind: 'embed', embedding: await embed(loaded, input.waveform) };
-}
-
-async function embed(loaded: Models, waveform: Float32Array): Promise<Float32Array> {
-  const { inputTensor, outputTensor, embeddingSize } = loaded.load.speaker;
-  if (!allFinite(waveform)) throw new UnusableInput('samples that are not numbers');
-  const outputs = await loaded.speaker.run({ [inputTensor]: new Tensor('float32', waveform, [1, waveform.length]) });
-  const embedding = floats(outputs[outputTensor]);
-  if (embedding.length !== embeddingSize) {
-    throw new UnusableOutput(`the model gives ${embedding.length} values, its manifest says ${embeddingSize}`);
-  }
-  let squares = 0;
-  for (const value of embedding) squares += value * value;
-  // Written so that NaN fails too.
-  if (!(Math.abs(Math.sqrt(squares) - 1) <= UNIT_TOLERANCE)) {
-    throw new UnusableOutput('the model gives an embedding that is not of unit length');
-  }
-  return embedding;
+  return { kind: 'embed', embedding: await loaded.speaker.embed(input.waveform) };
 }
 
 function detectorStep(detector: InferenceSession): DetectorStep {
@@ -131,11 +113,6 @@ function detectorStep(detector: InferenceSession): DetectorStep {
 function faultOf(error: unknown): InferenceFault {
   if (error instanceof UnusableInput) return 'unusable_input';
   return error instanceof UnusableOutput ? 'unusable_output' : 'runtime';
-}
-
-function floats(tensor: Tensor | undefined): Float32Array {
-  if (!(tensor?.data instanceof Float32Array)) throw new UnusableOutput('the model does not give 32-bit floats');
-  return tensor.data;
 }
 
 function requireTensors(session: InferenceSession, what: string, inputs: string[], outputs: string[]): void {

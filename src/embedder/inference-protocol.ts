@@ -7,6 +7,8 @@
  * array per request; 0.011 over a pipe of our own, which does not pay for a second protocol).
  */
 
+import type { FbankOptions } from '../audio/fbank.js';
+
 /** Silero VAD v5 at 16 kHz: samples per frame, samples of the past it wants before each frame, recurrent state values. */
 export const DETECTOR_SAMPLE_RATE_HZ = 16_000;
 export const DETECTOR_FRAME_SAMPLES = 512;
@@ -41,9 +43,15 @@ export interface LoadRequest {
   readonly kind: 'load';
   readonly speaker: {
     readonly path: string;
-    readonly inputTensor: string;
-    readonly outputTensor: string;
+    /** Names in the graph; null = its only one. */
+    readonly inputTensor: string | null;
+    readonly outputTensor: string | null;
     readonly embeddingSize: number;
+    /** False = the child scales embeddings to length 1. */
+    readonly unitLength: boolean;
+    readonly sampleRateHz: number;
+    /** What to compute from the waveform; undefined = the graph takes the waveform itself. */
+    readonly fbank: FbankOptions | undefined;
     /** Length of the waveform that the child tries before it says it is ready. */
     readonly warmUpSamples: number;
   };

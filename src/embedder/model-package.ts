@@ -28,6 +28,8 @@ export interface ModelFileCheck {
   readonly file: 'manifest.json' | 'model.onnx' | 'cohort.f32' | 'calibration.json';
   /** Undefined = as it should be. */
   readonly problem: string | undefined;
+  /** Nothing is wrong with the package: this part of it is still to be made. */
+  readonly notMade?: true;
 }
 
 /** The model package is missing or not what its manifest says. Raised at start, before anybody is served. */
@@ -40,6 +42,8 @@ export class ModelPackageError extends VoiceAuthError {
 
 /** How far from 1 the length of a stored embedding may be: float32 rounding over some thousand values, with room. */
 const UNIT_TOLERANCE = 1e-3;
+
+type FileProblem = Pick<ModelFileCheck, 'notMade'> & { readonly problem: string };
 
 interface Inspection {
   readonly checks: readonly ModelFileCheck[];
@@ -70,6 +74,23 @@ export async function listModelPackages(modelsDir: string): Promise<readonly Mod
   return listings.filter((entry) => entry !== undefined);
 }
 
+/**
+ * Manifest and verified model file of a package, usable or not yet: what making a cohort and a calibration starts from.
+ * Throws `ModelPackageError`.
+ */
+export async function loadModelFile(
+  modelsDir: string,
+  id: string,
+): Promise<Pick<ModelPackage, 'manifest' | 'modelPath'>> {
+  const found = await readPackageManifest(modelsDir, id);
+  if ('problem' in found)
+    throw new ModelPackageError(`Model package "${id}" is not usable: manifest.json: ${found.problem}`);
+  const modelPath = join(modelsDir, id, 'model.onnx');
+  const problem = await checkModel(modelPath, found.manifest);
+  if (problem) throw new ModelPackageError(`Model package "${id}" is not usable: model.onnx: ${problem}`);
+  return { manifest: found.manifest, modelPath };
+}
+
 /** Checks every file of a package against its manifest. Never throws for what it finds. */
 export async function verifyModelPackage(modelsDir: string, id: string): Promise<readonly ModelFileCheck[]> {
   return (await inspect(modelsDir, id)).checks;
@@ -87,40 +108,39 @@ function readManifest(text: string, id: string): { manifest: ModelManifest } | {
   if (parsed.kind === 'invalid') return { problem: parsed.problem };
   const { manifest } = parsed;
   if (manifest.id !== id) return { problem: `is of model "${manifest.id}", but its folder is named "${id}"` };
-  if (manifest.input.kind === 'fbank') {
-    return {
-      problem:
-        'the model takes filter-bank features (input kind "fbank"), which this version does not compute; ' +
-        'use a model that takes a waveform',
-    };
-  }
   return { manifest };
 }
 
-async function inspect(modelsDir: string, id: string): Promise<Inspection> {
-  const fail = (problem: string): Inspection => ({
-    checks: [{ file: 'manifest.json', problem }],
-    modelPackage: undefined,
-  });
-  if (!MODEL_ID_PATTERN.test(id)) return fail(`"${id}" is not a model id`);
+async function readPackageManifest(
+  modelsDir: string,
+  id: string,
+): Promise<{ manifest: ModelManifest } | { problem: string }> {
+  if (!MODEL_ID_PATTERN.test(id)) return { problem: `"${id}" is not a model id` };
   const folder = join(modelsDir, id);
   const text = await readFile(join(folder, 'manifest.json'), 'utf8').catch(() => undefined);
-  if (text === undefined) return fail(`cannot be read in ${folder}`);
-  const found = readManifest(text, id);
-  if ('problem' in found) return fail(found.problem);
+  return text === undefined ? { problem: `cannot be read in ${folder}` } : readManifest(text, id);
+}
 
+async function inspect(modelsDir: string, id: string): Promise<Inspection> {
+  const found = await readPackageManifest(modelsDir, id);
+  if ('problem' in found) {
+    return { checks: [{ file: 'manifest.json', problem: found.problem }], modelPackage: undefined };
+  }
+  const folder = join(modelsDir, id);
   const { manifest } = found;
   const modelPath = join(folder, 'model.onnx');
   const [modelProblem, cohort, calibration] = await Promise.all([
     checkModel(modelPath, manifest),
     readCohort(join(folder, 'cohort.f32'), manifest),
-    readCalibration(join(folder, 'calibration.json')),
+    readCalibration(join(folder, 'calibration.json'), id),
   ]);
   const checks: ModelFileCheck[] = [
     { file: 'manifest.json', problem: undefined },
     { file: 'model.onnx', problem: modelProblem },
-    { file: 'cohort.f32', problem: 'problem' in cohort ? cohort.problem : undefined },
-    { file: 'calibration.json', problem: 'problem' in calibration ? calibration.problem : undefined },
+    'rows' in cohort ? { file: 'cohort.f32', problem: undefined } : { file: 'cohort.f32', ...cohort },
+    'value' in calibration
+      ? { file: 'calibration.json', problem: undefined }
+      : { file: 'calibration.json', ...calibration },
   ];
   const usable = modelProblem === undefined && 'rows' in cohort && 'value' in calibration;
   return {
@@ -145,10 +165,8 @@ async function checkModel(path: string, manifest: ModelManifest): Promise<string
   return compareDigest(hash.digest('hex'), manifest.model.sha256);
 }
 
-async function readCohort(
-  path: string,
-  manifest: ModelManifest,
-): Promise<{ rows: Float32Array } | { problem: string }> {
+async function readCohort(path: string, manifest: ModelManifest): Promise<{ rows: Float32Array } | FileProblem> {
+  if (!manifest.cohort) return notMade('cohort', manifest.id);
   const bytes = await readFile(path).catch(() => undefined);
   if (!bytes) return { problem: 'cannot be read' };
   const size = manifest.embeddingSize;
@@ -169,14 +187,23 @@ async function readCohort(
   return { rows };
 }
 
-async function readCalibration(path: string): Promise<{ value: unknown } | { problem: string }> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) return { problem: 'cannot be read' };
+async function readCalibration(path: string, id: string): Promise<{ value: unknown } | FileProblem> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => (isMissing(error) ? undefined : ''));
+  if (text === undefined) return notMade('calibrate', id);
+  if (text === '') return { problem: 'cannot be read' };
   try {
     return { value: JSON.parse(text) as unknown };
   } catch {
     return { problem: 'is not JSON' };
   }
+}
+
+function notMade(verb: 'cohort' | 'calibrate', id: string): FileProblem {
+  return { problem: `has not been made yet: run \`voice-auth ${verb}\` for ${id}`, notMade: true };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 function compareDigest(found: string, expected: string): string | undefined {

@@ -4,8 +4,8 @@ import type { ComponentHealth } from '../domain/ports/health.js';
 import type { SpeakerEmbedder, SpeechDetector } from '../domain/ports/speaker-model.js';
 import { InferencePool, type InferencePoolDeps } from './inference-pool.js';
 import type { LoadRequest } from './inference-protocol.js';
-import type { ModelManifest } from './manifest.js';
-import { loadModelPackage, type ModelPackage, ModelPackageError } from './model-package.js';
+import { fbankOptions, type ModelManifest } from './manifest.js';
+import { loadModelPackage, type ModelPackage } from './model-package.js';
 import { PoolSpeakerEmbedder } from './pool-speaker-embedder.js';
 import { SileroSpeechDetector, sileroModelPath } from './silero-speech-detector.js';
 
@@ -53,9 +53,6 @@ export async function openEmbedder(config: EmbedderConfig, deps: OpenEmbedderDep
 
 /** What a child has to load for this package, the speech detector included. */
 export function loadRequest({ manifest, modelPath }: Pick<ModelPackage, 'manifest' | 'modelPath'>): LoadRequest {
-  if (manifest.input.kind !== 'waveform') {
-    throw new ModelPackageError(`Model "${manifest.id}" does not take a waveform.`);
-  }
   return {
     kind: 'load',
     speaker: {
@@ -63,6 +60,9 @@ export function loadRequest({ manifest, modelPath }: Pick<ModelPackage, 'manifes
       inputTensor: manifest.input.tensor,
       outputTensor: manifest.output.tensor,
       embeddingSize: manifest.embeddingSize,
+      unitLength: manifest.output.unitLength,
+      sampleRateHz: manifest.sampleRateHz,
+      fbank: fbankOptions(manifest.input),
       warmUpSamples: Math.round((manifest.window.preferredMs * manifest.sampleRateHz) / 1000),
     },
     detector: { path: sileroModelPath() },

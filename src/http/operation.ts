@@ -51,6 +51,8 @@ export interface OperationContext {
   readonly callId: string | undefined;
   /** Id of the API key; `anonymous` on operations without one. */
   readonly actor: string;
+  /** The key has the scope `admin`. */
+  readonly isAdmin: boolean;
   /** Aborted when the client has gone away. */
   readonly signal: AbortSignal;
   /** Who is at the other end of the connection: the address as rate limits see it, and all that was sent as headers. */

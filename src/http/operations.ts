@@ -15,7 +15,8 @@ const ENROLLMENT_ERRORS = ['EnrollmentConflict', 'VoiceprintModelMismatch'] as c
 const VERIFICATION_ERRORS = ['UserNotFoundError', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
 
 const ENROLLING =
-  'Adds a voice sample. The first sample makes the voiceprint; up to five are kept, and further ones must match it.';
+  'Adds a voice sample. The first sample makes the voiceprint; up to five are kept, and further ones must match it. ' +
+  'A voiceprint of another model than the service now uses is only replaced with `replaceModel`.';
 const VERIFYING =
   'Checks whether the caller is who they claim to be. A failed match is an answer, not an error: 200 with `success: false`. ' +
   'Voice is one signal, never proof on its own: combine it with another factor. ' +

@@ -13,6 +13,8 @@ export interface RequestState {
   operation: string;
   /** Id of the API key; undefined on public operations. */
   actor: string | undefined;
+  /** Whether the key may do everything. */
+  isAdmin: boolean;
   /** Whom the request claims to be about, once validated; for the limit per user. */
   claimedUserId: string | undefined;
   /** Parsed and validated input of the operation. */
@@ -36,6 +38,7 @@ export function openRequestState(
     ...fixed,
     operation: 'unknown',
     actor: undefined,
+    isAdmin: false,
     claimedUserId: undefined,
     input: undefined,
     upload: undefined,

@@ -82,6 +82,7 @@ function contextOf(req: Request): OperationContext {
     correlationId,
     callId,
     actor: state.actor ?? 'anonymous',
+    isAdmin: state.isAdmin,
     signal,
     client: { address: addressOf(req), headers: req.headers },
     onProgress: eventStream

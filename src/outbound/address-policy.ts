@@ -15,11 +15,23 @@ export interface UrlPolicy {
   readonly config: Pick<OutboundConfig, 'listenHosts' | 'audioHosts' | 'controlHosts' | 'allowPrivateNetwork'>;
 }
 
+/** For files of models: the operator's own command names the source, so it is its hosts that are bounded. */
+export interface ModelUrlPolicy {
+  /** The only hosts that may be dialled, whatever else is allowed. */
+  readonly hosts: readonly string[];
+  /** Private addresses too: a mirror that the operator has named may lie inside. */
+  readonly allowPrivateNetwork: boolean;
+  /** Development only. */
+  readonly allowPlainHttp: boolean;
+}
+
+type FieldKind = UrlKind | 'model';
+
 const MAX_URL_LENGTH = 4096;
-const FIELD = { audio: 'audioUrl', listen: 'listenUrl', control: 'controlUrl' } as const;
+const FIELD = { audio: 'audioUrl', listen: 'listenUrl', control: 'controlUrl', model: 'url' } as const;
 const HOSTS = { audio: 'audioHosts', listen: 'listenHosts', control: 'controlHosts' } as const;
-const SECURE_SCHEME = { audio: 'https:', listen: 'wss:', control: 'https:' } as const;
-const PLAIN_SCHEME = { audio: 'http:', listen: 'ws:', control: 'http:' } as const;
+const SECURE_SCHEME = { audio: 'https:', listen: 'wss:', control: 'https:', model: 'https:' } as const;
+const PLAIN_SCHEME = { audio: 'http:', listen: 'ws:', control: 'http:', model: 'http:' } as const;
 
 /** Names that never belong to the public internet (RFC 6761, RFC 6762, RFC 8375, and what private networks use). */
 const PRIVATE_SUFFIXES = [
@@ -55,22 +67,27 @@ const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR('2000::/3');
  */
 export function checkUrl(raw: string, policy: UrlPolicy): URL {
   const { kind, config } = policy;
-  const url = parse(raw, kind);
-  const plain = url.protocol === PLAIN_SCHEME[kind];
-  if (url.protocol !== SECURE_SCHEME[kind] && !(plain && config.allowPrivateNetwork)) {
-    throw refusal(kind, `must start with ${SECURE_SCHEME[kind]}//`);
-  }
-  if (url.username !== '' || url.password !== '') throw refusal(kind, 'must not contain a user name or password');
-  const host = url.hostname.replace(/\.$/, '');
-  if (host === '') throw refusal(kind, 'must name a host');
-  url.hostname = host;
+  const url = parse(raw, kind, { allowPlain: config.allowPrivateNetwork });
+  const host = url.hostname;
   if (config.allowPrivateNetwork) return url;
-  if (!isPublicHost(host)) throw refusal(kind, 'must name a public host');
-  if (!isOrdinaryPort(url.port)) throw refusal(kind, 'must use the standard port or one from 1024 up');
+  refusePrivate(url, kind);
   const patterns = config[HOSTS[kind]];
   const unrestricted = kind === 'audio' && patterns.length === 0;
   if (!unrestricted && !patterns.some((pattern) => matchesHost(pattern, host))) {
     throw refusal(kind, 'names a host that is not on the list of allowed hosts');
+  }
+  return url;
+}
+
+/**
+ * Checks the URL of a model's file, or of a redirect on the way to it, as `checkUrl` does; throws `ValidationError` on `url`.
+ * Unlike the others, its list of hosts holds even where private networks are allowed.
+ */
+export function checkModelUrl(raw: string, policy: ModelUrlPolicy): URL {
+  const url = parse(raw, 'model', { allowPlain: policy.allowPlainHttp });
+  if (!policy.allowPrivateNetwork) refusePrivate(url, 'model');
+  if (!policy.hosts.some((pattern) => matchesHost(pattern, url.hostname))) {
+    throw refusal('model', `names a host that is not one of ${policy.hosts.join(', ')}`);
   }
   return url;
 }
@@ -96,13 +113,28 @@ export function matchesHost(pattern: string, host: string): boolean {
   return suffix.length > 1 && found.length > suffix.length && found.endsWith(suffix);
 }
 
-function parse(raw: string, kind: UrlKind): URL {
+function parse(raw: string, kind: FieldKind, { allowPlain }: { readonly allowPlain: boolean }): URL {
   if (raw.length > MAX_URL_LENGTH) throw refusal(kind, `must not be longer than ${MAX_URL_LENGTH} characters`);
+  let url: URL;
   try {
-    return new URL(raw);
+    url = new URL(raw);
   } catch {
     throw refusal(kind, 'must be a valid URL');
   }
+  const plain = url.protocol === PLAIN_SCHEME[kind];
+  if (url.protocol !== SECURE_SCHEME[kind] && !(plain && allowPlain)) {
+    throw refusal(kind, `must start with ${SECURE_SCHEME[kind]}//`);
+  }
+  if (url.username !== '' || url.password !== '') throw refusal(kind, 'must not contain a user name or password');
+  const host = url.hostname.replace(/\.$/, '');
+  if (host === '') throw refusal(kind, 'must name a host');
+  url.hostname = host;
+  return url;
+}
+
+function refusePrivate(url: URL, kind: FieldKind): void {
+  if (!isPublicHost(url.hostname)) throw refusal(kind, 'must name a public host');
+  if (!isOrdinaryPort(url.port)) throw refusal(kind, 'must use the standard port or one from 1024 up');
 }
 
 /** A host as the URL parser leaves it: decimal, octal, hex and short IPv4 notations are dotted quads by now. */
@@ -118,6 +150,6 @@ function isOrdinaryPort(port: string): boolean {
   return port === '' || Number(port) >= 1024;
 }
 
-function refusal(kind: UrlKind, message: string): VoiceAuthError {
+function refusal(kind: FieldKind, message: string): VoiceAuthError {
   return validationError([{ path: FIELD[kind], message }]);
 }

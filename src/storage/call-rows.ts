@@ -65,6 +65,14 @@ const args = z.object({
   callerNumber: optionalText,
   consentReference: optionalText,
   phone: optionalText,
+  identityProven: z
+    .boolean()
+    .nullish()
+    .transform((value) => value ?? undefined),
+  replaceModel: z
+    .boolean()
+    .nullish()
+    .transform((value) => value ?? undefined),
   actor: optionalText,
   correlationId: z.string(),
 }) satisfies z.ZodType<CallQuestionArgs>;

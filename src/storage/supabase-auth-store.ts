@@ -81,7 +81,7 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
 
   async saveEnrollment(record: EnrollmentRecord): Promise<{ readonly samples: number; readonly version: number }> {
     const { userId, modelId, newSample } = record;
-    const version = record.expectedVersion === 0 ? randomInt(1, FIRST_VERSION_LIMIT) : record.expectedVersion + 1;
+    const version = nextVersion(record);
     const template = this.#cipher.encrypt(record.centroid, { kind: 'voiceprint', userId, modelId, version });
     const sample = this.#cipher.encrypt(newSample.embedding, {
       kind: 'sample',
@@ -107,6 +107,7 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
         p_kept_sample_ids: record.keptSampleIds,
         p_correlation_id: record.correlationId,
         p_actor: record.actor,
+        ...(record.replacesModelId === undefined ? {} : { p_replaces_model: record.replacesModelId }),
       },
       savedEnrollmentRow,
     );
@@ -192,4 +193,10 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     const row = await this.#database.call('va_verify_audit_chain', {}, auditChainRow);
     return row.ok ? { intact: true, events: row.events, head: row.head } : { intact: false, brokenAt: row.broken_at };
   }
+}
+
+/** Counts up by one, or, where nothing of an earlier voiceprint may pass for the new one, to somewhere random. */
+function nextVersion({ expectedVersion, replacesModelId }: EnrollmentRecord): number {
+  if (expectedVersion > 0 && replacesModelId === undefined) return expectedVersion + 1;
+  return expectedVersion + randomInt(1, FIRST_VERSION_LIMIT);
 }

@@ -138,10 +138,43 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       const old = (await store.findUser(userId))?.samples[0]?.id ?? '';
       const mixed = enrollmentOf(userId, { expectedVersion: version, modelId: 'other', keptSampleIds: [old] });
       await expect(store.saveEnrollment(mixed)).rejects.toMatchObject({ code: 'VoiceprintModelMismatch' });
-      await store.saveEnrollment({ ...mixed, keptSampleIds: [] });
+      const replacesModelId = (await store.findUser(userId))?.voiceprint?.modelId;
+      await store.saveEnrollment({ ...mixed, keptSampleIds: [], replacesModelId });
       const user = await store.findUser(userId);
       expect(user?.voiceprint?.modelId).toBe('other');
       expect(user?.samples).toEqual([mixed.newSample]);
+    });
+
+    it('replaces a voiceprint of another model only when that model is named, and at once', async () => {
+      const { store } = storage;
+      const { userId, version } = await enrolledUser();
+      const before = (await store.findUser(userId))!;
+      const modelId = before.voiceprint!.modelId;
+      const changed = enrollmentOf(userId, { expectedVersion: version, modelId: 'newer', keptSampleIds: [] });
+      for (const replacesModelId of [undefined, 'newer', 'older']) {
+        const saving = store.saveEnrollment({ ...changed, replacesModelId });
+        await expect(saving).rejects.toMatchObject({ code: 'VoiceprintModelMismatch' });
+      }
+      const kept = before.samples.map(({ id }) => id);
+      const mixed = store.saveEnrollment({ ...changed, replacesModelId: modelId, keptSampleIds: kept });
+      await expect(mixed).rejects.toMatchObject({ code: 'VoiceprintModelMismatch' });
+      expect(await store.findUser(userId)).toEqual(before);
+      const enrolledAt = (await store.userStatus(userId))!.enrolledAt!;
+
+      await store.saveEnrollment({ ...changed, replacesModelId: modelId });
+      const after = (await store.findUser(userId))!;
+      expect(after).toMatchObject({ phone: before.phone, voiceprint: { modelId: 'newer', sampleCount: 1 } });
+      expect(after.samples).toEqual([changed.newSample]);
+      const status = (await store.userStatus(userId))!;
+      expect(status.modelId).toBe('newer');
+      expect(status.enrolledAt!.getTime()).toBeGreaterThan(enrolledAt.getTime());
+      // An attempt that has listened for the old voiceprint is not an accept for the new one.
+      const late = await store.recordAttempt(acceptOf(userId, version));
+      expect(late).toMatchObject({ decision: 'inconclusive', reason: 'not_enrolled' });
+      // Random, so that no version of before can come again.
+      expect(after.voiceprint!.version - version).toBeGreaterThan(1000);
+      const again = enrollmentOf(userId, { expectedVersion: version, modelId, replacesModelId: 'newer' });
+      await expect(store.saveEnrollment(again)).rejects.toMatchObject({ code: 'EnrollmentConflict' });
     });
 
     it('records an attempt with everything known about it', async () => {

@@ -32,6 +32,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
         callerNumber: '+14155550101',
         consentReference: undefined,
         phone: undefined,
+        replaceModel: true,
         actor: undefined,
         correlationId: 'contract-0001',
       },

@@ -52,7 +52,15 @@ function decided(answer: CallVerificationAnswer) {
 
 function enrolling(call: CallFacts, changes: Partial<CallEnrollmentQuestion> = {}): CallEnrollmentQuestion {
   const { threshold: _, ...question } = questionOf(call, { requestId: 'enroll-1' });
-  return { ...question, userId: undefined, consentReference: 'form 7', phone: undefined, actor: 'vapi', ...changes };
+  return {
+    ...question,
+    userId: undefined,
+    consentReference: 'form 7',
+    phone: undefined,
+    identityProven: false,
+    actor: 'vapi',
+    ...changes,
+  };
 }
 
 /** Until what was said before has been put aside. */

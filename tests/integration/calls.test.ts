@@ -293,6 +293,7 @@ describe('enrolling from a call', () => {
     userId,
     consentReference: `vapi:${call.callId}`,
     phone: undefined,
+    identityProven: false,
     actor: 'vapi',
   });
 

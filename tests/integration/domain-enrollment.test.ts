@@ -173,6 +173,70 @@ describe('who may enroll', () => {
   });
 });
 
+describe('a voiceprint of another model', () => {
+  class OtherEmbedder extends ToyEmbedder {
+    override readonly modelId: string = 'toy-2d-v2';
+  }
+  const newService = () => new ToyService(world.store, { embedder: new OtherEmbedder() });
+  const replace = { replaceModel: true, consentReference: 'form 12' };
+
+  it('gives way to a new one when that is asked for, with all its samples, whoever speaks', async () => {
+    for (const degrees of [0, 1, 2]) await world.service.enroll(world.userId, voice(degrees), { phone: PHONE });
+    const before = (await world.user())!;
+    const newer = newService();
+    expect(await newer.enroll(world.userId, voice(90), replace)).toEqual({
+      score: 1,
+      samples: 1,
+      netSpeechMs: 4000,
+      modelId: 'toy-2d-v2',
+    });
+    const after = (await world.user())!;
+    expect(after).toMatchObject({ phone: PHONE, voiceprint: { modelId: 'toy-2d-v2', sampleCount: 1 } });
+    expect(await storedAngles()).toEqual([90]);
+    expect(after.voiceprint!.version).toBeGreaterThan(before.voiceprint!.version);
+    expect(await new UserDirectory(world.store).status(world.userId)).toMatchObject({
+      modelId: 'toy-2d-v2',
+      samples: 1,
+    });
+    // Both ways: the former service must not take the new voiceprint for its own.
+    await expect(world.service.verifyUpload(world.userId, voice(0))).rejects.toMatchObject({
+      code: 'VoiceprintModelMismatch',
+    });
+    expect(await newer.verifyUpload(world.userId, voice(0))).toMatchObject({ decision: 'reject', reason: 'no_match' });
+  });
+
+  it('is added to as ever once it is of this model: asking to replace is no way around the agreement', async () => {
+    const newer = newService();
+    await newer.enroll(world.userId, voice(0));
+    await expect(newer.enroll(world.userId, voice(90), replace)).rejects.toMatchObject({
+      code: 'EnrollmentConflict',
+      details: { check: 'sample_agreement' },
+    });
+    expect(await newer.enroll(world.userId, voice(1), replace)).toMatchObject({ samples: 2 });
+  });
+
+  it('stays when the new sample is not good enough, the person is locked, or somebody else was quicker', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    const before = await world.user();
+    await expect(newService().enroll(world.userId, voice(0, 1), replace)).rejects.toMatchObject({
+      code: 'AudioProcessingError',
+    });
+    const slow = newService();
+    slow.embedder.latch.close();
+    const late = slow.enroll(world.userId, voice(3), replace);
+    while (slow.embedder.latch.held === 0) await settled();
+    expect(await world.user()).toEqual(before);
+    await newService().enroll(world.userId, voice(2), replace);
+    slow.embedder.latch.open();
+    await expect(late).rejects.toMatchObject({ code: 'EnrollmentConflict' });
+    expect(await storedAngles()).toEqual([2]);
+    await world.store.recordAttempt(rejectOf(world.userId, { maxFailedAttempts: 1 }));
+    await expect(world.service.enroll(world.userId, voice(0), replace)).rejects.toMatchObject({
+      code: 'AccountLockedError',
+    });
+  });
+});
+
 describe('audio that is not good enough', () => {
   /** Loud samples cut off at full scale, four in a row at either side. */
   const clipped = (sample: number, i: number) => (Math.abs(sample) < 0.05 ? sample : i % 8 < 4 ? 1 : -1);

@@ -63,7 +63,14 @@ describe('a running call', () => {
     expect(res.status).toBe(200);
     expect(res.body).toMatchObject({ status: 'enrolled', samples: 2 });
     expect(asked).toMatchObject([
-      { userId: USER, consentReference: 'form 7', actor: 'enroll', phone: PHONE, call: { callId: CALL.id } },
+      {
+        userId: USER,
+        consentReference: 'form 7',
+        actor: 'enroll',
+        phone: PHONE,
+        identityProven: true,
+        call: { callId: CALL.id },
+      },
     ]);
   });
 

@@ -249,6 +249,20 @@ describe('audit trail', () => {
     expect(JSON.stringify(own)).not.toContain(first.correlationId);
   });
 
+  it('says when a voiceprint of one model gave way to that of another, and at whose word', async () => {
+    const userId = randomUUID();
+    const first = enrollmentOf(userId);
+    const { version } = await store.saveEnrollment(first);
+    const changes = { expectedVersion: version, modelId: 'newer', replacesModelId: first.modelId };
+    await store.saveEnrollment(enrollmentOf(userId, { ...changes, consentReference: 'form 12', actor: 'admin-key' }));
+    const [last] = await sql('select action, actor, detail from voice_auth.audit_events order by seq desc limit 1');
+    expect(last).toMatchObject({
+      action: 'voiceprint.replaced',
+      actor: 'admin-key',
+      detail: { model_id: 'newer', replaced_model_id: first.modelId, samples: 1, consent: true },
+    });
+  });
+
   it('cannot be changed or shortened', async () => {
     for (const statement of [
       `update voice_auth.audit_events set actor = 'somebody else'`,

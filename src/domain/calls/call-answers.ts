@@ -93,8 +93,8 @@ export class CallAnswers {
   }
 
   /**
-   * A further sample of somebody who is enrolled needs proof that it is them, which counts as an attempt: otherwise enrolling
-   * would be a second, laxer way to verify, without a lock-out.
+   * A further sample of somebody who is enrolled needs proof that it is them, unless the asker answers for that; the proof
+   * counts as an attempt. Otherwise enrolling would be a second, laxer way to verify, without a lock-out.
    */
   private async enroll(
     question: CallQuestion,
@@ -128,7 +128,7 @@ export class CallAnswers {
     const { session, limits, attemptId, userId } = means;
     const user = await this.findUser(userId, means);
     const sampleTaken = user?.samples.some(({ id }) => id === attemptId) === true;
-    if (user?.voiceprint && !sampleTaken) {
+    if (user?.voiceprint && !sampleTaken && !asked.identityProven) {
       const { decision } = await this.attempt(question, { user, threshold: config.threshold }, means);
       if (decision !== 'accept') {
         throw new VoiceAuthError('EnrollmentConflict', 'The caller was not verified as the enrolled user');
@@ -138,6 +138,7 @@ export class CallAnswers {
       userId,
       phone: asked.phone ?? (await this.callersNumber(question, user, userId)),
       consentReference: asked.consentReference,
+      replaceModel: asked.replaceModel,
       source: { kind: 'call', hear: (wantedMs, signal) => session.hear(wantedMs, { ...limits, signal }) },
       sampleId: attemptId,
       correlationId: call.correlationId,

@@ -12,7 +12,7 @@ export function callName({ platform, callId }: CallKey): string {
 }
 
 /** What is asked, so that two questions with one id can be told apart. */
-export function fingerprintOf(facts: Readonly<Record<string, string | number | undefined>>): string {
+export function fingerprintOf(facts: Readonly<Record<string, string | number | boolean | undefined>>): string {
   const sorted = Object.entries(facts).sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256').update(JSON.stringify(sorted)).digest('base64url');
 }

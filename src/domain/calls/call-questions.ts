@@ -41,6 +41,8 @@ export type Asked =
       readonly userId: string | undefined;
       readonly consentReference: string | undefined;
       readonly phone: string | undefined;
+      readonly identityProven: boolean;
+      readonly replaceModel: boolean | undefined;
       readonly actor: string;
     };
 
@@ -119,10 +121,20 @@ export class CallQuestions {
   private answerOne({ platform, callId, requestId, kind, args, attemptId, remainingMs }: PendingQuestion): void {
     const name = questionName({ platform, callId }, requestId);
     if (this.open.has(name)) return;
-    const { userId, threshold, callerNumber, consentReference, phone, actor, correlationId } = args;
+    const { userId, threshold, callerNumber, correlationId } = args;
     const call: CallFacts = { platform, callId, callerNumber, listenUrl: undefined, correlationId };
     const asked: Asked =
-      kind === 'verify' ? { kind, userId, threshold } : { kind, userId, consentReference, phone, actor: actor ?? '' };
+      kind === 'verify'
+        ? { kind, userId, threshold }
+        : {
+            kind,
+            userId,
+            consentReference: args.consentReference,
+            phone: args.phone,
+            identityProven: args.identityProven === true,
+            replaceModel: args.replaceModel,
+            actor: args.actor ?? '',
+          };
     const open = this.start(name, { fingerprint: '', remote: true }, (signal) =>
       withCorrelation({ correlationId, callId }, () => {
         const deadline = performance.now() + remainingMs;
@@ -218,6 +230,8 @@ export class CallQuestions {
       callerNumber: call.callerNumber,
       consentReference: asked.kind === 'enroll' ? asked.consentReference : undefined,
       phone: asked.kind === 'enroll' ? asked.phone : undefined,
+      identityProven: asked.kind === 'enroll' ? asked.identityProven : undefined,
+      replaceModel: asked.kind === 'enroll' ? asked.replaceModel : undefined,
       actor: asked.kind === 'enroll' ? asked.actor : undefined,
       correlationId: call.correlationId,
     };

@@ -111,8 +111,16 @@ export class CallService implements CallsUseCase, StreamsUseCase {
   }
 
   async enroll(question: CallEnrollmentQuestion): Promise<CallEnrollmentAnswer> {
-    const { userId, consentReference, phone, actor } = question;
-    const stored = await this.questions.ask(question, { kind: 'enroll', userId, consentReference, phone, actor });
+    const { userId, consentReference, phone, identityProven, replaceModel, actor } = question;
+    const stored = await this.questions.ask(question, {
+      kind: 'enroll',
+      userId,
+      consentReference,
+      phone,
+      identityProven,
+      replaceModel,
+      actor,
+    });
     if (stored.kind === 'enroll') return stored.answer;
     throw new VoiceAuthError('ValidationError', 'This question was asked before and was another one');
   }

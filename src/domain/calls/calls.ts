@@ -47,8 +47,15 @@ export interface CallEnrollmentQuestion extends CallQuestion {
   readonly userId: string | undefined;
   /** Where the person's consent is on file, if it is named. The asker has made sure that there is one. */
   readonly consentReference: string | undefined;
+  /**
+   * The asker answers for who the caller is. Otherwise a sample for somebody who is enrolled is only taken after the caller
+   * was verified as them.
+   */
+  readonly identityProven: boolean;
   /** E.164, to register with the person: said by somebody who may say so, unlike the number in the call's facts. */
   readonly phone: string | undefined;
+  /** See `EnrollmentRequest`. */
+  readonly replaceModel?: boolean | undefined;
   /** Who asks, for the audit trail. */
   readonly actor: string;
 }

@@ -50,7 +50,8 @@ export class Enrollment implements EnrollmentUseCase {
   private async run(request: EnrollmentRequest): Promise<EnrollmentResult> {
     const { store, embedder } = this.deps;
     const before = await store.findUser(request.userId);
-    refuseForeignModel(before, embedder.modelId);
+    const replaced = foreignModel(before, embedder.modelId);
+    if (replaced !== undefined && !request.replaceModel) throw modelMismatch(replaced, embedder.modelId);
     refuseOtherPhone(before, request.phone);
     refuseLocked(before);
     const taken = before?.samples.find(({ id }) => id === request.sampleId);
@@ -59,9 +60,11 @@ export class Enrollment implements EnrollmentUseCase {
       return { score: 1, samples: length, netSpeechMs: taken.netSpeechMs, modelId: embedder.modelId };
     }
     const sample = await this.takeSample(request);
-    const score = this.agreement(before, sample);
+    // With embeddings of another model nothing can be compared: the sample begins a voiceprint of its own.
+    const comparable = replaced === undefined ? before : undefined;
+    const score = this.agreement(comparable, sample);
     // Samples are compared and pooled with what was read above; the version makes sure that nothing came in between.
-    const kept = keptSamples(before?.samples ?? []);
+    const kept = keptSamples(comparable?.samples ?? []);
     const all = [...kept, sample];
     const saved = await store.saveEnrollment({
       userId: request.userId,
@@ -72,6 +75,7 @@ export class Enrollment implements EnrollmentUseCase {
       centroid: poolEmbeddings(all.map(({ embedding, netSpeechMs }) => ({ embedding, weight: netSpeechMs }))),
       newSample: sample,
       keptSampleIds: kept.map(({ id }) => id),
+      replacesModelId: replaced,
       netSpeechMs: all.reduce((total, { netSpeechMs }) => total + netSpeechMs, 0),
       correlationId: request.correlationId,
       actor: request.actor,
@@ -163,12 +167,16 @@ function mixedAudio(): VoiceAuthError {
   );
 }
 
-function refuseForeignModel(user: EnrolledUser | undefined, modelId: string): void {
-  if (!user?.voiceprint || user.voiceprint.modelId === modelId) return;
-  throw new VoiceAuthError(
+/** The model of a voiceprint that is not of the service's model. */
+function foreignModel(user: EnrolledUser | undefined, modelId: string): string | undefined {
+  return user?.voiceprint && user.voiceprint.modelId !== modelId ? user.voiceprint.modelId : undefined;
+}
+
+function modelMismatch(voiceprint: string, service: string): VoiceAuthError {
+  return new VoiceAuthError(
     'VoiceprintModelMismatch',
-    'The voiceprint was made by another model: delete the user and enroll again',
-    { details: { voiceprint: user.voiceprint.modelId, service: modelId } },
+    'The voiceprint was made by another model: enroll the person anew with replaceModel',
+    { details: { voiceprint, service } },
   );
 }
 

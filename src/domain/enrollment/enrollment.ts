@@ -22,6 +22,8 @@ export interface EnrollmentRequest {
   readonly source: EnrollmentSource;
   /** Names the sample, so that the same enrollment twice adds one; undefined = a new one. */
   readonly sampleId?: string;
+  /** A voiceprint of another model gives way to one made from this sample. One of this model is added to, as ever. */
+  readonly replaceModel?: boolean | undefined;
   readonly correlationId: string;
   /** Id of the API key that asks. */
   readonly actor: string;

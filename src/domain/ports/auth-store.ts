@@ -42,6 +42,8 @@ export interface EnrollmentRecord {
   readonly newSample: VoiceSample;
   /** Ids of older samples to keep; others of this user are deleted. */
   readonly keptSampleIds: readonly string[];
+  /** Model of the voiceprint that this one takes the place of; undefined = none, or one of the same model. */
+  readonly replacesModelId?: string | undefined;
   /** Net speech of all kept samples and the new one. */
   readonly netSpeechMs: number;
   readonly correlationId: string;

@@ -27,8 +27,10 @@ export interface CallQuestionArgs {
   readonly threshold: number | undefined;
   readonly callerNumber: string | undefined;
   readonly consentReference: string | undefined;
+  readonly identityProven?: boolean | undefined;
   /** To register with the person. */
   readonly phone: string | undefined;
+  readonly replaceModel?: boolean | undefined;
   readonly actor: string | undefined;
   readonly correlationId: string;
 }

@@ -17,9 +17,13 @@ export function examineClaim(user: EnrolledUser, modelId: string): Claim {
   }
   if (!user.voiceprint) return { kind: 'settled', finding: nothingHeard('inconclusive', 'not_enrolled') };
   if (user.voiceprint.modelId !== modelId) {
-    throw new VoiceAuthError('VoiceprintModelMismatch', 'The voiceprint was made by another model: enroll again', {
-      details: { voiceprint: user.voiceprint.modelId, service: modelId },
-    });
+    throw new VoiceAuthError(
+      'VoiceprintModelMismatch',
+      'The voiceprint was made by another model: enroll the person anew with replaceModel',
+      {
+        details: { voiceprint: user.voiceprint.modelId, service: modelId },
+      },
+    );
   }
   return { kind: 'listen', voiceprint: user.voiceprint };
 }

@@ -26,7 +26,9 @@ export function authentication(options: AuthenticationOptions): (scope: Scope) =
     if (!holder) {
       throw options.failures.refusal(addressOf(req), 'A valid API key is required: Authorization: Bearer <key>');
     }
-    stateOf(req).actor = holder.id;
+    const state = stateOf(req);
+    state.actor = holder.id;
+    state.isAdmin = mayDo(holder, 'admin');
     if (!mayDo(holder, scope)) throw new VoiceAuthError('Forbidden', `This API key lacks the scope "${scope}"`);
     next();
   };

@@ -16,12 +16,15 @@ export function enrollmentRoutes(
 ): Route[] {
   return [
     route(operations.enroll, async ({ body, context }) => {
+      const replaceModel = mayReplaceModel(body.replaceModel, context);
       if (body.call) {
         const enrolled = await calls.enroll({
           ...callQuestion(body.call, body.maxSeconds, context),
           userId: body.userId,
           phone: body.phone,
+          identityProven: true,
           consentReference: body.consentReference,
+          replaceModel,
           actor: context.actor,
         });
         if (enrolled.kind === 'enrolled' && enrolled.userId === body.userId)
@@ -32,6 +35,7 @@ export function enrollmentRoutes(
         userId: body.userId,
         phone: body.phone,
         consentReference: body.consentReference,
+        replaceModel,
         source: sourceOf(body),
         ...asker(context),
       });
@@ -42,12 +46,23 @@ export function enrollmentRoutes(
         userId: body.userId,
         phone: body.phone,
         consentReference: body.consentReference,
+        replaceModel: mayReplaceModel(body.replaceModel, context),
         source: { kind: 'upload', bytes: file, channel: body.channel },
         ...asker(context),
       });
       return answer(reply(result, context));
     }),
   ];
+}
+
+/**
+ * A further sample must match the voiceprint, so a key that enrolls cannot take over a person. Where a voiceprint gives way
+ * to a new one, nothing holds it back: that is for those who may erase the person, too.
+ */
+function mayReplaceModel(asked: boolean | undefined, context: OperationContext): boolean | undefined {
+  if (asked && !context.isAdmin)
+    throw new VoiceAuthError('Forbidden', 'replaceModel needs an API key with the scope "admin"');
+  return asked;
 }
 
 function sourceOf(body: {

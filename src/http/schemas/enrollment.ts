@@ -13,6 +13,7 @@ export function enrollUserBody(limits: fields.ApiLimits) {
       call: fields.runningCall.optional(),
       channel: fields.channel.optional(),
       consentReference: fields.consentReference.optional(),
+      replaceModel: fields.replaceModel.optional(),
       maxSeconds: fields.maxSeconds(limits).optional(),
     })
     .superRefine(fields.checkSource)
@@ -25,6 +26,7 @@ export const enrollForm = z.strictObject({
   phone: fields.phone.optional(),
   channel: fields.channelField.optional(),
   consent_reference: fields.consentReference.optional(),
+  replace_model: fields.replaceModelField.optional(),
 });
 
 /** The same, in the words of the domain. */
@@ -33,6 +35,7 @@ export const enrollFields = enrollForm.transform((fields) => ({
   phone: fields.phone,
   channel: fields.channel,
   consentReference: fields.consent_reference,
+  replaceModel: fields.replace_model,
 }));
 
 export const enrollReply = z

@@ -50,6 +50,20 @@ export const consentReference = z
   .regex(/^[^\p{Cc}\p{Cs}]*$/u, { error: 'must not hold control characters' })
   .meta({ description: 'Where the consent of the person is on file' });
 
+const REPLACE_MODEL = {
+  description:
+    'Replace a voiceprint that another model has made, instead of answering 409; the key needs the scope `admin`. ' +
+    'The sample is compared with nothing: make sure otherwise whose voice it is',
+};
+
+export const replaceModel = z.boolean({ error: 'must be true or false' }).meta(REPLACE_MODEL);
+
+/** `replaceModel` as a text field of a form. */
+export const replaceModelField = z
+  .enum(['true', 'false'], { error: 'must be true or false' })
+  .transform((value) => value === 'true')
+  .meta(REPLACE_MODEL);
+
 export const channel = z
   .union([z.literal(0), z.literal(1)], { error: 'must be 0 or 1' })
   .meta({ description: 'Which channel of a stereo recording is the caller' });

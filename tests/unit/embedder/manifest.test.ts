@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseManifest } from '../../../src/embedder/manifest.js';
-import { SHIPPED_PACKAGE } from '../../support/model-folder.js';
+import { fbankOptions, parseManifest } from '../../../src/embedder/manifest.js';
+import { SHIPPED_PACKAGE, toyManifest, WESPEAKER_INPUT } from '../../support/model-folder.js';
 
 const shipped = () =>
   JSON.parse(readFileSync(join(SHIPPED_PACKAGE, 'manifest.json'), 'utf8')) as Record<string, unknown>;
@@ -38,5 +38,46 @@ describe('parseManifest', () => {
 
   it('refuses what is not JSON', () => {
     expect(parseManifest('{"id":')).toEqual({ kind: 'invalid', problem: 'is not JSON' });
+  });
+});
+
+describe('the front end of a manifest', () => {
+  const withInput = (changes: Record<string, unknown>, manifest: Record<string, unknown> = {}) =>
+    parseManifest(
+      JSON.stringify({ ...toyManifest('features'), input: { ...WESPEAKER_INPUT, ...changes }, ...manifest }),
+    );
+
+  it('becomes the options of the features, without what is only one way', () => {
+    const parsed = withInput({});
+    if (parsed.kind !== 'manifest') throw new Error(parsed.problem);
+    const { kind, tensor, snipEdges, dither, ...options } = WESPEAKER_INPUT;
+    expect(fbankOptions(parsed.manifest.input)).toEqual(options);
+    expect(fbankOptions({ kind: 'waveform', tensor: null })).toBeUndefined();
+  });
+
+  it.each([
+    ['noise', { dither: 1 }, 'input.dither'],
+    ['padded edges', { snipEdges: false }, 'input.snipEdges'],
+    ['a window we do not know', { window: 'blackman' }, 'input.window'],
+    ['an unknown field', { vtlnWarp: 1 }, 'vtlnWarp'],
+    ['bins by text', { numMelBins: '80' }, 'input.numMelBins'],
+    ['more bins than lines of the spectrum', { numMelBins: 200 }, 'input.numMelBins'],
+    ['a band above half the sample rate', { highFreqHz: 8001 }, 'input.highFreqHz'],
+    ['a band upside down', { lowFreqHz: 4000, highFreqHz: 300 }, 'lowFreqHz must be less'],
+    ['an unknown scale', { inputScale: 'int24' }, 'input.inputScale'],
+    ['a mean over a sliding window', { meanNormalisation: 'sliding' }, 'input.meanNormalisation'],
+    ['pre-emphasis above 1', { preemphasis: 1.5 }, 'input.preemphasis'],
+  ])('is refused with %s', (_, change, named) => {
+    expect(withInput(change)).toMatchObject({ kind: 'invalid', problem: expect.stringContaining(named) });
+  });
+
+  it.each(Object.keys(WESPEAKER_INPUT).filter((field) => field !== 'kind'))('is refused without %s', (field) => {
+    const problem = expect.stringContaining(`input.${field}`);
+    expect(withInput({ [field]: undefined })).toMatchObject({ kind: 'invalid', problem });
+  });
+
+  it('is refused when the sample rate leaves no room for its band', () => {
+    const problem = expect.stringContaining('input.highFreqHz');
+    expect(withInput({}, { sampleRateHz: 8000 })).toMatchObject({ kind: 'invalid', problem });
   });
 });

@@ -4,11 +4,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   listModelPackages,
+  loadModelFile,
   loadModelPackage,
   ModelPackageError,
   verifyModelPackage,
 } from '../../../src/embedder/model-package.js';
-import { type ModelFolder, modelFolder, SHIPPED_MODEL_ID } from '../../support/model-folder.js';
+import {
+  type ModelFolder,
+  modelFolder,
+  SHIPPED_MODEL_ID,
+  TOY_NETWORK_ID,
+  toyNetworkFolder,
+} from '../../support/model-folder.js';
 
 let folder: ModelFolder;
 beforeEach(() => {
@@ -85,11 +92,16 @@ describe('loadModelPackage', () => {
     await expect(load()).rejects.toThrow('cohort.f32: embedding 1 is not of unit length');
   });
 
-  it('says of a filter-bank model that this version does not compute its features', async () => {
-    changeManifest((manifest) => {
-      manifest.input = { kind: 'fbank', tensor: 'feats', bins: 80 };
-    });
-    await expect(load()).rejects.toThrow(/takes filter-bank features .*"fbank".* this version does not compute/);
+  it('says of a package that was only downloaded what is still to be made', async () => {
+    const raw = toyNetworkFolder('features', { raw: true });
+    try {
+      const error = await loadModelPackage(raw.modelsDir, TOY_NETWORK_ID).catch((caught: unknown) => String(caught));
+      expect(error).toMatch(/cohort\.f32: has not been made yet: run `voice-auth cohort` for toy-network/);
+      expect(error).toMatch(/calibration\.json: has not been made yet: run `voice-auth calibrate` for toy-network/);
+      expect(error).not.toMatch(/model\.onnx/);
+    } finally {
+      raw.remove();
+    }
   });
 
   it('refuses a package in a folder of another name', async () => {
@@ -101,6 +113,25 @@ describe('loadModelPackage', () => {
 
   it.each(['missing', '../outside', '', 'UPPER'])('refuses the id %j', async (id) => {
     await expect(loadModelPackage(folder.modelsDir, id)).rejects.toThrow(/is not usable:\n {2}- manifest\.json/);
+  });
+});
+
+describe('loadModelFile', () => {
+  it('gives manifest and model of a package without cohort and calibration', async () => {
+    const raw = toyNetworkFolder('features', { raw: true });
+    try {
+      const { manifest, modelPath } = await loadModelFile(raw.modelsDir, TOY_NETWORK_ID);
+      expect(manifest).toMatchObject({ id: TOY_NETWORK_ID, cohort: null, output: { unitLength: false } });
+      expect(modelPath).toBe(join(raw.packageDir, 'model.onnx'));
+      writeFileSync(modelPath, 'something else');
+      await expect(loadModelFile(raw.modelsDir, TOY_NETWORK_ID)).rejects.toThrow(/model\.onnx: has 14 bytes/);
+    } finally {
+      raw.remove();
+    }
+  });
+
+  it.each(['missing', '../outside'])('refuses the id %j', async (id) => {
+    await expect(loadModelFile(folder.modelsDir, id)).rejects.toBeInstanceOf(ModelPackageError);
   });
 });
 
@@ -124,7 +155,11 @@ describe('listModelPackages and verifyModelPackage', () => {
       { file: 'manifest.json', problem: undefined },
       { file: 'model.onnx', problem: undefined },
       { file: 'cohort.f32', problem: undefined },
-      { file: 'calibration.json', problem: 'cannot be read' },
+      {
+        file: 'calibration.json',
+        problem: expect.stringMatching(/^has not been made yet: .*calibrate/),
+        notMade: true,
+      },
     ]);
   });
 });

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VoiceAuthError } from '../../../src/domain/errors.js';
-import { checkUrl, isPublicAddress, matchesHost, type UrlKind } from '../../../src/outbound/address-policy.js';
+import {
+  checkModelUrl,
+  checkUrl,
+  isPublicAddress,
+  matchesHost,
+  type UrlKind,
+} from '../../../src/outbound/address-policy.js';
 import { outboundConfig } from '../../support/outbound-config.js';
 
 const strict = outboundConfig();
@@ -319,4 +325,39 @@ describe('isPublicAddress', () => {
       expect(isPublicAddress(address)).toBe(false);
     },
   );
+});
+
+describe('checkModelUrl', () => {
+  const policy = { hosts: ['huggingface.co', '*.hf.co'], allowPrivateNetwork: false, allowPlainHttp: false };
+
+  it.each(['https://huggingface.co/a/b.onnx', 'https://us.aws.cdn.hf.co/x?sig=1', 'https://HuggingFace.co./a'])(
+    'allows %s',
+    (url) => {
+      expect(checkModelUrl(url, policy).protocol).toBe('https:');
+    },
+  );
+
+  it.each([
+    ['http://huggingface.co/a', 'https'],
+    ['https://huggingface.co.evil.example/a', 'not one of'],
+    ['https://hf.co/a', 'not one of'],
+    ['https://evil-hf.co/a', 'not one of'],
+    ['https://user:password@huggingface.co/a', 'user name'],
+    ['https://huggingface.co:22/a', 'port'],
+    ['https://127.0.0.1/a', 'public'],
+    ['https://[::1]/a', 'public'],
+    ['https://mirror.internal/a', 'public'],
+    ['file:///etc/passwd', 'https'],
+    ['https://', 'valid URL'],
+  ])('refuses %s', (url, message) => {
+    expect(() => checkModelUrl(url, policy)).toThrow(message);
+  });
+
+  it('keeps to its hosts even where private networks are allowed', () => {
+    const inside = { hosts: ['10.1.2.3'], allowPrivateNetwork: true, allowPlainHttp: false };
+    expect(checkModelUrl('https://10.1.2.3/a', inside).hostname).toBe('10.1.2.3');
+    expect(() => checkModelUrl('https://10.1.2.4/a', inside)).toThrow('10.1.2.3');
+    expect(() => checkModelUrl('http://10.1.2.3/a', inside)).toThrow('https');
+    expect(checkModelUrl('http://10.1.2.3/a', { ...inside, allowPlainHttp: true }).protocol).toBe('http:');
+  });
 });

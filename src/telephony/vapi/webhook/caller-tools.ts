@@ -89,6 +89,7 @@ export class CallerTools {
       userId,
       consentReference,
       phone: undefined,
+      identityProven: false,
       actor: ACTOR,
       deadlineMs,
       signal,
