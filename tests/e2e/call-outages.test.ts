@@ -57,7 +57,8 @@ describe('with a database that is', () => {
   beforeAll(async () => {
     project = await SupabaseProject.start();
     service = await startLocalService(
-      { ...TOLD_CALLS_ENVIRONMENT, ...project.environment },
+      // Leases end while the database is away: nobody else is there to take the calls.
+      { ...TOLD_CALLS_ENVIRONMENT, ...project.environment, CALL_LEASE_SECONDS: '1' },
       { secrets: [...SECRETS, ...project.secrets] },
     );
     await enrolled(service);
@@ -112,6 +113,36 @@ describe('with a database that is', () => {
     expect(result).toMatchObject(ACCEPT);
     expect(await call.attempts(userId)).toMatchObject([{ ...ACCEPT, id: result.attempt_id }]);
     await call.end();
+  });
+
+  it('gone when a call begins, the question makes the service listen', async () => {
+    const audio = await HandPlayedCall.start();
+    cleanups.push(() => audio.close());
+    const call = new ToldCall(service, { callId: 'gone-at-first', callerNumber: PHONE, listenUrl: audio.url });
+    project.takeAway();
+    await call.begin();
+    await expect.poll(() => service.server.output()).toContain('"event":"begin_failed"');
+    expect(audio.connections).toBe(0);
+    const asking = call.verify();
+    await expect.poll(() => project.refused).toBeGreaterThan(2);
+    project.bringBack();
+    await expect.poll(() => audio.listeners).toBe(1);
+    audio.say(after);
+    const result = await asking;
+    expect(result).toMatchObject(ACCEPT);
+    expect(await call.attempts(userId)).toMatchObject([{ ...ACCEPT, id: result.attempt_id }]);
+    await call.end();
+  });
+
+  it('gone when a call ends, the call is over all the same', async () => {
+    const { audio, call } = await startCall(service, 'gone-at-last');
+    project.takeAway();
+    await call.end();
+    await expect.poll(() => audio.listeners).toBe(0);
+    project.bringBack();
+    await expect.poll(async () => (await call.status()).state).toBe('ended');
+    expect(await call.verify()).toMatchObject({ decision: 'inconclusive', reason: 'caller_hung_up' });
+    expect(audio.connections).toBe(1);
   });
 
   it.each(['va_call_ask', 'va_record_attempt', 'va_call_answer'])(

@@ -207,9 +207,9 @@ describe('a verdict that comes late', () => {
     expect(controls).toEqual([]);
     audio.say(spoken('alice-call-1', 0, 6));
     await expect.poll(() => controls.length).toBe(1);
-    const [told] = controls;
+    const told = controls[0]!;
     expect(told).toMatchObject({ path: `/${CONTROL_SECRET}`, type: 'add-message', message: { role: 'system' } });
-    const { content } = told?.message as { content: string };
+    const { content } = told.message as { content: string };
     const late = JSON.parse(content.slice(content.indexOf('{'))) as Json;
     expect(late).toMatchObject({ ...ACCEPT, user_id: alice });
     expect(await call.attempts(alice)).toMatchObject([
