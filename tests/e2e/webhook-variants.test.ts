@@ -112,33 +112,31 @@ interface SigningRow {
   readonly credentials: Readonly<Record<string, (secret: string) => WebhookCredentials>>;
 }
 
-/** The variants by the configuration they need: how a time is written needs none. */
+const plain =
+  (kind: 'secret' | 'bearer') =>
+  (secret: string): WebhookCredentials => ({ kind, secret });
+const PLAIN = { secret: plain('secret'), bearer: plain('bearer') };
+
+/** The variants by the configuration they need: how a time is written needs none, and plain secrets go beside any. */
 function signingRows(): SigningRow[] {
   const rows = new Map<string, SigningRow>();
   for (const [name, { hmac, timestamp }] of Object.entries(HMAC_VARIANTS)) {
     const key = JSON.stringify(hmac);
-    const row = rows.get(key) ?? { environment: hmacEnvironment(hmac), credentials: {} };
     const credentials = (secret: string): WebhookCredentials => ({
       kind: 'hmac',
       hmac: { ...hmac, secrets: [secret] },
       timestamp,
     });
-    rows.set(key, { ...row, credentials: { ...row.credentials, [name]: credentials } });
+    const others = rows.get(key)?.credentials ?? (rows.size === 0 ? PLAIN : {});
+    rows.set(key, { environment: hmacEnvironment(hmac), credentials: { ...others, [name]: credentials } });
   }
-  const plain =
-    (kind: 'secret' | 'bearer') =>
-    (secret: string): WebhookCredentials => ({ kind, secret });
-  return [
-    ...rows.values(),
-    {
-      environment: { VAPI_WEBHOOK_SECRET: HMAC_SECRET, VAPI_WEBHOOK_TOKEN: HMAC_SECRET },
-      credentials: { secret: plain('secret'), bearer: plain('bearer') },
-    },
-  ];
+  return [...rows.values()];
 }
 
 function hmacEnvironment(hmac: (typeof HMAC_VARIANTS)[keyof typeof HMAC_VARIANTS]['hmac']): Record<string, string> {
   return {
+    VAPI_WEBHOOK_SECRET: HMAC_SECRET,
+    VAPI_WEBHOOK_TOKEN: HMAC_SECRET,
     VAPI_WEBHOOK_HMAC_SECRET: HMAC_SECRET,
     VAPI_WEBHOOK_HMAC_ALGORITHM: hmac.algorithm,
     VAPI_WEBHOOK_HMAC_HEADER: hmac.signatureHeader,
