@@ -189,9 +189,11 @@ describe('in the middle of a call', () => {
   }
 
   it('all inference processes are killed: it is decided all the same', async () => {
-    const service = await start();
+    // This call says all it has to say at once, so its speech must be able to wait for a slow machine to start processes.
+    const service = await start({ INFERENCE_QUEUE_TIMEOUT_MS: '30000' });
     const { audio, call } = await startCall(service, 'children-killed');
     const asking = call.verify();
+    await expect.poll(() => questions(service)).toBe(1);
     const children = await childProcesses(service.server.pid, 'inference-child');
     expect(children.length).toBeGreaterThan(0);
     for (const pid of children) process.kill(pid, 'SIGKILL');
