@@ -7,6 +7,9 @@ export interface Usage {
   readonly serverCpuSeconds: number;
   readonly inferenceCpuSeconds: number;
   readonly rssBytes: number;
+  /** The same, apart. */
+  readonly serverRssBytes: number;
+  readonly inferenceRssBytes: number;
   readonly processes: number;
   readonly descriptors: number;
   readonly threads: number;
@@ -18,16 +21,30 @@ const PAGE_BYTES = 4096;
 
 /** Sums over `pid` and its descendants; processes that end meanwhile are left out. */
 export function usageOf(pid: number): Usage {
-  const total = { serverCpuSeconds: 0, inferenceCpuSeconds: 0, rssBytes: 0, processes: 0, descriptors: 0, threads: 0 };
+  const total = {
+    serverCpuSeconds: 0,
+    inferenceCpuSeconds: 0,
+    rssBytes: 0,
+    serverRssBytes: 0,
+    inferenceRssBytes: 0,
+    processes: 0,
+    descriptors: 0,
+    threads: 0,
+  };
   for (const id of processTree(pid)) {
     try {
       const fields = statOf(id);
       const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-      if (readFileSync(`/proc/${id}/cmdline`, 'utf8').includes('inference-child'))
+      const rssBytes = Number(fields[21]) * PAGE_BYTES;
+      if (readFileSync(`/proc/${id}/cmdline`, 'utf8').includes('inference-child')) {
         total.inferenceCpuSeconds += cpuSeconds;
-      else total.serverCpuSeconds += cpuSeconds;
+        total.inferenceRssBytes += rssBytes;
+      } else {
+        total.serverCpuSeconds += cpuSeconds;
+        total.serverRssBytes += rssBytes;
+      }
       total.threads += Number(fields[17]);
-      total.rssBytes += Number(fields[21]) * PAGE_BYTES;
+      total.rssBytes += rssBytes;
       total.descriptors += readdirSync(`/proc/${id}/fd`).length;
       total.processes++;
     } catch {

@@ -82,6 +82,11 @@ const MAX_BATCH = 32;
  * 0.6. An answer comes after 10 to 13 ms (median) instead of 2, of the 256 ms of audio that it is about.
  */
 const GATHER_MS = 10;
+/**
+ * After a child is lost nothing is given to the others for so long: what ended it (out of memory, an operator) may have ended
+ * them as well, which is heard of a moment later, and a request that dies with two of them counts as what kills them.
+ */
+const AFTER_LOSS_MS = 100;
 const MAX_RETRY_AFTER_SECONDS = 30;
 /** What `Retry-After` is estimated from: a running mean of the time a request takes, and the weight of the newest. */
 const FIRST_MEAN_RUN_MS = 20;
@@ -98,6 +103,7 @@ export class InferencePool {
   private nextRunId = 1;
   private meanRunMs = FIRST_MEAN_RUN_MS;
   private heldUntilMs = 0;
+  private quietUntilMs = 0;
   private holdTimer: NodeJS.Timeout | undefined;
   private drained: Promise<void> | undefined;
 
@@ -251,8 +257,8 @@ export class InferencePool {
     job.waitingSinceMs = performance.now();
     job.deadline = this.timers.schedule(this.options.queueTimeoutMs, () => {
       this.line.leave(job);
-      const stranded = this.readyCount() === 0;
-      this.refuse(job, 'deadline', stranded ? notRunning() : this.busy('The speaker model is too busy.'));
+      // Children that are about to be back are no reason to give a live call up.
+      this.refuse(job, 'deadline', this.isHopeless() ? notRunning() : this.busy('The speaker model is too busy.'));
       this.waitingChanged();
     });
   }
@@ -260,12 +266,17 @@ export class InferencePool {
   /** Gives waiting requests to idle children: to each the one whose turn it is, and what can go with it. */
   private dispatch(): void {
     const atMost = this.options.maxBatch ?? MAX_BATCH;
+    if (performance.now() < this.quietUntilMs) {
+      this.dispatchLater(this.quietUntilMs);
+      this.waitingChanged();
+      return;
+    }
     for (const slot of this.slots) {
       if (!slot.isIdle) continue;
       const hold = this.stage === 'open' && performance.now() < this.heldUntilMs;
       const jobs = this.line.nextGroup({ atMost, mayShare: mayShareRun, hold });
       if (jobs.length > 0) this.runTogether(slot, jobs);
-      else if (hold && this.line.length > 0) this.dispatchLater();
+      else if (hold && this.line.length > 0) this.dispatchLater(this.heldUntilMs);
     }
     this.waitingChanged();
   }
@@ -285,13 +296,13 @@ export class InferencePool {
     slot.run(run.id, run.input(this.packer));
   }
 
-  private dispatchLater(): void {
+  private dispatchLater(atMs: number): void {
     this.holdTimer ??= setTimeout(
       () => {
         this.holdTimer = undefined;
         this.dispatch();
       },
-      Math.ceil(this.heldUntilMs - performance.now()),
+      Math.ceil(atMs - performance.now()),
     );
   }
 
@@ -317,6 +328,7 @@ export class InferencePool {
 
   private recover(runId: number | undefined): void {
     this.deps.metrics.inferenceRestarts.inc();
+    this.quietUntilMs = performance.now() + AFTER_LOSS_MS;
     const run = runId === undefined ? undefined : this.running.get(runId);
     if (run) {
       this.running.delete(run.id);

@@ -228,6 +228,26 @@ describe('a lost child', () => {
     expect(isRunning(test.readyPids[0]!)).toBe(false);
   });
 
+  it('is not blamed on a request when all children go at once', async () => {
+    const test = await started({ children: 4 });
+    const pids = [...test.readyPids];
+    for (const pid of pids) stop(pid);
+    // One child has it; the others look idle until it is known that they are gone, too.
+    const request = outcome(embed(test));
+    for (const pid of pids) kill(pid);
+    expect(await request).toBe('answered');
+  });
+
+  it('is busy, not unavailable, while its only child takes longer to come back than a request may wait', async () => {
+    const test = await started({ queueTimeoutMs: 60 });
+    stop(lastPid(test));
+    const waiting = outcome(embed(test));
+    kill(lastPid(test));
+    expect(await waiting).toBe('Busy');
+    await eventually(() => test.pool.health().ready === 1);
+    expect((await embed(test)).embedding).toHaveLength(192);
+  });
+
   it('never mixes up answers, however many are lost under load', async () => {
     const test = await started({ children: 2, maxWaiting: 60 });
     const expected = await Promise.all([1, 2, 3].map((voice) => embed(test, tone(2, voice))));

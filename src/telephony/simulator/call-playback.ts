@@ -69,7 +69,7 @@ export class CallPlayback {
       this.#sendFrame();
     }
     // Cutting the connection would lose what has not left yet.
-    if (audioMs >= cutMs) return socket.bufferedAmount > 0 || this.#cut();
+    if (Number.isFinite(cutMs) && audioMs >= cutMs) return socket.bufferedAmount > 0 || this.#cut();
     return this.#frame < audio.frameEnds.length || this.#afterEnd(audioMs);
   }
 

@@ -21,6 +21,8 @@ export interface SimulatedCallOptions {
   readonly variant?: Partial<WebhookVariant>;
   /** Default: none. */
   readonly credentials?: WebhookCredentials;
+  /** Go along with every event. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Milliseconds since 1970; default: the system's clock. */
   readonly now?: () => number;
 }
@@ -167,10 +169,10 @@ export class SimulatedVapiCall {
   }
 
   async #post(body: string): Promise<SimulatedReply> {
-    const credentials = this.#options.credentials ?? { kind: 'none' };
+    const { credentials = { kind: 'none' }, headers } = this.#options;
     const response = await fetch(this.#options.webhookUrl, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...credentialHeaders(credentials, body, this.#now()) },
+      headers: { 'content-type': 'application/json', ...credentialHeaders(credentials, body, this.#now()), ...headers },
       body,
       redirect: 'manual',
       signal: AbortSignal.timeout(TIMEOUT_MS),
