@@ -29,6 +29,8 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
   executionMode: 'sequential',
+  // Windows have hundreds of lengths; a plan of memory kept for each of them would only grow.
+  enableMemPattern: false,
   logSeverityLevel: 4,
 };
 

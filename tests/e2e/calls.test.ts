@@ -36,7 +36,7 @@ let controlUrl: string;
 
 beforeAll(async () => {
   service = await startLocalService(
-    { ...TOLD_CALLS_ENVIRONMENT, VAPI_LATE_VERDICT: 'message' },
+    { ...TOLD_CALLS_ENVIRONMENT, VAPI_LATE_VERDICT: 'message', CALL_ENROLL_NEW_NUMBERS: 'true' },
     { secrets: [...phones, ...phones.map((phone) => phone.slice(1)), 'hand-played', CONTROL_SECRET] },
   );
   control = createServer(async (request, response) => {
