@@ -3,7 +3,14 @@ import { ConfigurationError } from '../config/environment.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import { CommandError } from './command-error.js';
 
-const EXPECTED = ['ModelPackageError', 'DataFolderError', 'DirectoryLockError', 'StorageError', 'WorkerStartError'];
+const EXPECTED = [
+  'ModelPackageError',
+  'DataFolderError',
+  'DirectoryLockError',
+  'StorageError',
+  'WorkerStartError',
+  'EvaluationError',
+];
 
 /** Known failures in one line; anything else with its stack, for a bug report. */
 export function describeError(error: unknown): string {
