@@ -1,7 +1,8 @@
 /**
  * What decisions cost when nothing was fitted on the people they are about: one threshold for all conditions, or one map from
- * AS-norm to log-likelihood ratios, fitted on one half of the people and applied to the other, both ways. Trials between
- * the halves are left out, because each of their people was seen by one of the fits.
+ * AS-norm to log-likelihood ratios, fitted on one half of the people and applied to the other, both ways. Where the cut goes
+ * matters much with few people, so it is drawn many times: a trial counts as often as both its people are of one half, which
+ * nearly every trial is at some time, and its decisions are averaged.
  */
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
 import { bayesThreshold, bestThreshold } from '../evaluation/dcf.js';
@@ -22,18 +23,23 @@ export interface NamedTrials {
   readonly trials: ScoredTrials;
 }
 
-/** Trials inside the halves, with what each system, fitted on the other half, says about them. */
-interface Validated {
-  readonly isTarget: number[];
-  readonly enrollSpeakers: string[];
-  readonly testSpeakers: string[];
-  readonly llrs: number[];
-  /** By prior, then by system: 1 where it accepts. */
-  readonly accepted: number[][][];
+/** Sums over the cuts in which both people of a trial were of one half. */
+interface Judged {
+  readonly cuts: Uint32Array;
+  readonly llrs: Float64Array;
+  /** By prior, then by system: how often it accepted. */
+  readonly accepted: readonly (readonly Float64Array[])[];
+}
+
+/** Trials with averaged outcomes, those left out that no cut had in one half. */
+interface Validated extends SpeakerTrials {
+  readonly isTarget: readonly number[];
+  readonly scores: readonly number[];
+  readonly accepted: readonly (readonly (readonly number[])[])[];
 }
 
 export interface CrossValidation {
-  /** Log-likelihood ratios per condition, in the order given. */
+  /** Log-likelihood ratios per condition, in the order given, averaged over the fits that knew neither of a trial's people. */
   readonly llrs: readonly SpeakerTrials[];
   readonly decisions: CorpusResults['decisions'];
 }
@@ -41,24 +47,24 @@ export interface CrossValidation {
 /** Undefined when a half has no targets or no nontargets. */
 export function crossValidate(
   conditions: readonly NamedTrials[],
-  halfOf: HalfOf,
+  cuts: readonly HalfOf[],
   bootstrap: BootstrapOptions,
 ): CrossValidation | undefined {
-  const validated = conditions.map(() => emptyValidated());
-  for (const half of [0, 1] as const) {
-    const fitted = fitOn(conditions, halfOf, half === 0 ? 1 : 0);
-    if (!fitted) return undefined;
-    for (const [index, { trials }] of conditions.entries()) {
-      for (const trial of trialsOfHalf(trials, halfOf, half)) addTrial(validated[index]!, trials, trial, fitted);
+  const judged = conditions.map(({ trials }) => nothingJudged(trials.cosines.length));
+  for (const halfOf of cuts) {
+    for (const half of [0, 1] as const) {
+      const fitted = fitOn(conditions, halfOf, half === 0 ? 1 : 0);
+      if (!fitted) return undefined;
+      for (const [index, { trials }] of conditions.entries()) {
+        for (const trial of trialsOfHalf(trials, halfOf, half)) judge(judged[index]!, trials, trial, fitted);
+      }
     }
   }
+  const validated = conditions.map(({ trials }, index) => average(trials, judged[index]!));
   if (validated.some(({ isTarget }) => !isTarget.includes(1) || !isTarget.includes(0))) return undefined;
   const pooled = validated.length > 1 ? [{ name: 'all conditions', trials: pool(validated) }] : [];
   const named = [...validated.map((trials, index) => ({ name: conditions[index]!.name, trials })), ...pooled];
-  return {
-    llrs: validated.map(({ llrs, ...rest }) => ({ ...rest, scores: llrs })),
-    decisions: named.flatMap(({ name, trials }) => compare(name, trials, bootstrap)),
-  };
+  return { llrs: validated, decisions: named.flatMap(({ name, trials }) => compare(name, trials, bootstrap)) };
 }
 
 function fitOn(conditions: readonly NamedTrials[], halfOf: HalfOf, half: 0 | 1) {
@@ -82,17 +88,15 @@ function fitOn(conditions: readonly NamedTrials[], halfOf: HalfOf, half: 0 | 1) 
   };
 }
 
-function addTrial(
-  to: Validated,
+function judge(
+  judged: Judged,
   trials: ScoredTrials,
   index: number,
   fitted: NonNullable<ReturnType<typeof fitOn>>,
 ): void {
   const llr = applyLlr(fitted.llr, trials.normScores[index]!);
-  to.isTarget.push(trials.isTarget[index]!);
-  to.enrollSpeakers.push(trials.enrollSpeakers[index]!);
-  to.testSpeakers.push(trials.testSpeakers[index]!);
-  to.llrs.push(llr);
+  judged.cuts[index]!++;
+  judged.llrs[index]! += llr;
   TARGET_PRIORS.forEach((pTarget, prior) => {
     const accepts = [
       trials.cosines[index]! >= fitted.cosine[prior]!,
@@ -100,9 +104,20 @@ function addTrial(
       llr >= bayesThreshold({ pTarget }),
     ];
     accepts.forEach((yes, system) => {
-      to.accepted[prior]![system]!.push(yes ? 1 : 0);
+      if (yes) judged.accepted[prior]![system]![index]!++;
     });
   });
+}
+
+function average(trials: ScoredTrials, { cuts, llrs, accepted }: Judged): Validated {
+  const seen = [...cuts.keys()].filter((index) => cuts[index]! > 0);
+  return {
+    isTarget: seen.map((index) => trials.isTarget[index]!),
+    enrollSpeakers: seen.map((index) => trials.enrollSpeakers[index]!),
+    testSpeakers: seen.map((index) => trials.testSpeakers[index]!),
+    scores: seen.map((index) => llrs[index]! / cuts[index]!),
+    accepted: accepted.map((systems) => systems.map((times) => seen.map((index) => times[index]! / cuts[index]!))),
+  };
 }
 
 function compare(condition: string, trials: Validated, bootstrap: BootstrapOptions): CorpusResults['decisions'] {
@@ -112,7 +127,7 @@ function compare(condition: string, trials: Validated, bootstrap: BootstrapOptio
   return TARGET_PRIORS.map((pTarget, prior) => {
     const costs = compareDecisions(
       { speakers: numberSpeakers(trials, order), isTarget },
-      trials.accepted[prior]!.map((decisions) => Uint8Array.from(decisions)),
+      trials.accepted[prior]!.map((shares) => Float64Array.from(shares)),
       { pTarget, bootstrap },
     );
     const systems = costs.map(({ pMiss, pFa, dcf, saved }, index) => ({
@@ -126,9 +141,12 @@ function compare(condition: string, trials: Validated, bootstrap: BootstrapOptio
   });
 }
 
-function emptyValidated(): Validated {
-  const accepted = TARGET_PRIORS.map(() => DECIDING_SYSTEMS.map((): number[] => []));
-  return { isTarget: [], enrollSpeakers: [], testSpeakers: [], llrs: [], accepted };
+function nothingJudged(trials: number): Judged {
+  return {
+    cuts: new Uint32Array(trials),
+    llrs: new Float64Array(trials),
+    accepted: TARGET_PRIORS.map(() => DECIDING_SYSTEMS.map(() => new Float64Array(trials))),
+  };
 }
 
 function pool(parts: readonly Validated[]): Validated {
@@ -136,7 +154,7 @@ function pool(parts: readonly Validated[]): Validated {
     isTarget: parts.flatMap(({ isTarget }) => isTarget),
     enrollSpeakers: parts.flatMap(({ enrollSpeakers }) => enrollSpeakers),
     testSpeakers: parts.flatMap(({ testSpeakers }) => testSpeakers),
-    llrs: parts.flatMap(({ llrs }) => llrs),
+    scores: parts.flatMap(({ scores }) => scores),
     accepted: TARGET_PRIORS.map((_, prior) =>
       DECIDING_SYSTEMS.map((_system, system) => parts.flatMap(({ accepted }) => accepted[prior]![system]!)),
     ),

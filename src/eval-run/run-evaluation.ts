@@ -61,6 +61,8 @@ export interface EvaluationRun {
 /** A recording as it was heard under every condition. */
 type Heard = ReadonlyMap<Recording, ReadonlyMap<string, EmbeddedRecording>>;
 
+/** How often the people are cut into halves anew for what is fitted on one and applied to the other. */
+const CUTS = 20;
 const AS_IS: Degradation = { name: 'as-is', steps: [] };
 
 /**
@@ -191,8 +193,9 @@ async function evaluateCorpus(corpus: Corpus, plan: EvaluationPlan, deps: Corpus
       }
     }
   }
-  const halfOf = splitPeople(corpus.recordings.map(({ speaker }) => speaker));
-  const validation = crossValidate(conditions, halfOf, plan.bootstrap);
+  const cuts = Array.from({ length: CUTS }, (_, index) => splitPeople(corpus.recordings, plan.bootstrap.seed + index));
+  const halfOf = cuts[0]!;
+  const validation = crossValidate(conditions, cuts, plan.bootstrap);
   if (!validation)
     notes.push(`${corpus.name}: too few people to fit a calibration on one half and try it on the other.`);
   if (!corpus.sessionsKnown) {

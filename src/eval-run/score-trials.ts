@@ -1,6 +1,7 @@
 /** Scores trials with what was embedded: raw cosine and AS-norm, side by side. */
 import { cosine } from '../domain/scoring/embedding.js';
 import { type Cohort, type CohortStatistics, normaliseScore } from '../domain/scoring/score-normalisation.js';
+import { randomGenerator } from '../evaluation/random.js';
 import type { Trial } from '../evaluation/trials.js';
 import type { EmbeddedRecording } from './embedding-cache.js';
 
@@ -59,10 +60,22 @@ export function scoreTrials(trials: readonly Trial[], enroll: Voices, test: Voic
 /** Half of the people (0 or 1) to which both speakers of a trial belong, or undefined when they are of different halves. */
 export type HalfOf = (enrollSpeaker: string, testSpeaker: string) => 0 | 1 | undefined;
 
-/** Every second person, in the order of their names. */
-export function splitPeople(speakers: Iterable<string>): HalfOf {
-  const names = [...new Set(speakers)].sort();
-  const halves = new Map(names.map((name, index) => [name, (index % 2) as 0 | 1]));
+/**
+ * Half of the people, drawn anew for every seed. Those with several calls, who make the target trials, and those with one are
+ * divided separately, so that neither half is without the ones or the others.
+ */
+export function splitPeople(
+  sides: readonly { readonly speaker: string; readonly session: string }[],
+  seed: number,
+): HalfOf {
+  const sessions = new Map<string, Set<string>>();
+  for (const { speaker, session } of sides) sessions.set(speaker, (sessions.get(speaker) ?? new Set()).add(session));
+  const random = randomGenerator(seed);
+  const names = [...sessions.keys()].sort().map((name) => ({ name, key: random() }));
+  names.sort((a, b) => a.key - b.key);
+  const several = names.filter(({ name }) => sessions.get(name)!.size > 1);
+  const single = names.filter(({ name }) => sessions.get(name)!.size === 1);
+  const halves = new Map([...several, ...single].map(({ name }, index) => [name, (index % 2) as 0 | 1]));
   return (enrollSpeaker, testSpeaker) => {
     const half = halves.get(enrollSpeaker);
     return half === halves.get(testSpeaker) ? half : undefined;

@@ -41,7 +41,9 @@ export function bestThreshold(curve: DetCurve, model: CostModel): number {
   }
   if (best === 0) return curve.thresholds[0]!;
   const [below, at] = [curve.thresholds[best - 1]!, curve.thresholds[best]!];
-  return Number.isFinite(at) ? (below + at) / 2 : at;
+  const middle = (below + at) / 2;
+  // Between neighbouring floating-point numbers there is no middle.
+  return middle > below && middle < at ? middle : at;
 }
 
 /** The threshold on log-likelihood ratios that decision theory gives: accept where accepting costs less on average. */

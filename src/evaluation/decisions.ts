@@ -19,10 +19,13 @@ export interface DecisionCost {
   readonly saved: Estimate;
 }
 
-/** `accepted`: one array per system, 1 where it accepts the trial. The first system is what the others are compared with. */
+/**
+ * `accepted`: one array per system, 1 where it accepts the trial, a share where it was asked several times. The first system
+ * is what the others are compared with.
+ */
 export function compareDecisions(
   trials: DecidedTrials,
-  accepted: readonly Uint8Array[],
+  accepted: readonly ArrayLike<number>[],
   options: { readonly pTarget: number; readonly bootstrap: BootstrapOptions },
 ): readonly DecisionCost[] {
   const { speakers, isTarget } = trials;
@@ -70,16 +73,16 @@ export function acceptedShares(
   return values.map((value, index) => ({ value, interval: intervals[index] }));
 }
 
-function errorRates(isTarget: Uint8Array, accepted: Uint8Array, weights: Float64Array) {
+function errorRates(isTarget: Uint8Array, accepted: ArrayLike<number>, weights: Float64Array) {
   let [targets, nontargets, missed, matched] = [0, 0, 0, 0];
   for (let i = 0; i < isTarget.length; i++) {
     const weight = weights[i]!;
     if (isTarget[i]) {
       targets += weight;
-      if (!accepted[i]) missed += weight;
+      missed += weight * (1 - accepted[i]!);
     } else {
       nontargets += weight;
-      if (accepted[i]) matched += weight;
+      matched += weight * accepted[i]!;
     }
   }
   return targets > 0 && nontargets > 0 ? { pMiss: missed / targets, pFa: matched / nontargets } : undefined;

@@ -4,7 +4,7 @@ export const REPORT_STYLE = `
 @media (prefers-color-scheme: dark) { :root { --ink: #e7eaee; --paper: #14181d; --card: #1c2229; --line: #343c46; --soft: #9aa5b1; --accent: #6db3e8; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 40px 20px 80px; }
+main { max-width: 1100px; margin: 0 auto; padding: 40px 20px 80px; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 4px; }
 h2 { font-size: 1.25rem; margin: 48px 0 12px; }
 .kicker { color: var(--accent); font-weight: 600; margin: 0; }
@@ -23,7 +23,7 @@ th, td { text-align: left; vertical-align: top; padding: 6px 10px 6px 0; }
 thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; }
 tr.first > * { border-top: 1px solid var(--line); }
 tbody th { font-weight: 600; max-width: 190px; }
-small { font-size: 0.78rem; white-space: nowrap; }
+small { font-size: 0.78rem; font-weight: 400; white-space: nowrap; }
 .none { color: var(--soft); }
 pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px; font-size: 0.82rem; }
 @media print { body { background: none; } svg, tr { break-inside: avoid; } }

@@ -1,5 +1,5 @@
 /** A report for people: one HTML page without scripts and without anything to load, from the results of an evaluation. */
-import { escapeXml, percent } from './plots/chart.js';
+import { escapeXml, percent, percentDigits } from './plots/chart.js';
 import { claimPlot, conditionTitle, detPlot, errorRatePlot, histogramPlot, speechPlot } from './plots/plots.js';
 import { REPORT_STYLE } from './report-style.js';
 import { type CorpusResults, type ReportedEstimate, type Results, SYSTEM_TITLES } from './results.js';
@@ -7,7 +7,7 @@ import { summarise } from './summary.js';
 
 const CALIBRATION_TITLES = {
   shipped: 'as shipped with the model',
-  'cross-validated': 'fitted on the other half of the people',
+  'cross-validated': 'fitted on other people',
 } as const;
 
 export function renderReport(results: Results): string {
@@ -57,58 +57,55 @@ function errorTable({ conditions }: CorpusResults): string {
         rate(measures['pMiss@0.01']),
         rate(measures['pMiss@0.001']),
         cost(measures['minDcf@0.05']),
-        cost(measures['actDcf@0.05']),
         cost(measures['minDcf@0.01']),
-        cost(measures['actDcf@0.01']),
         cost(measures.minCllr),
         cost(measures.cllr),
       ];
       const head =
         index === 0
-          ? `<th scope="rowgroup" rowspan="${condition.systems.length}">${escapeXml(conditionTitle(condition))}</th>`
+          ? `<th scope="rowgroup" rowspan="${condition.systems.length}">${escapeXml(conditionTitle(condition))}<br><small>${targets} / ${nontargets} trials</small></th>`
           : '';
-      return `<tr${index === 0 ? ' class="first"' : ''}>${head}<td>${SYSTEM_TITLES[system]}<br><small>${targets} / ${nontargets}</small></td>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
+      return `<tr${index === 0 ? ' class="first"' : ''}>${head}<td>${SYSTEM_TITLES[system]}</td>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
     }),
   );
   return table(
     [
       'condition',
-      'system<br><small>target / nontarget trials</small>',
+      'system',
       'equal error rate',
       'owners missed at FMR 10 %',
       'at FMR 1 %',
       'at FMR 0.1 %',
-      'min cost, P 0.05',
-      'actual cost, P 0.05',
-      'min cost, P 0.01',
-      'actual cost, P 0.01',
+      'least cost, P 0.05',
+      'least cost, P 0.01',
       'min C<sub>llr</sub>',
       'C<sub>llr</sub>',
     ],
     rows,
-    'Figures with 95 % intervals below them. Cost 1 = as good as not listening. Actual costs and C<sub>llr</sub> exist for calibrated scores only; ' +
-      'these are measured on trials inside one half of the people, calibrated on the other half.',
+    'Trials: targets / nontargets. Figures with 95 % intervals below them. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
+      'calibrated scores only, calibrated on other people.',
   );
 }
 
-function decisionSection({ decisions }: CorpusResults): string {
+function decisionSection({ decisions, conditions }: CorpusResults): string {
   if (decisions.length === 0) return '';
+  const titles = new Map(conditions.map((condition) => [condition.name, conditionTitle(condition)]));
   const rows = decisions.flatMap(({ condition, pTarget, systems, targets, nontargets }) =>
     systems.map(({ system, pMiss, pFa, actDcf, saved }, index) => {
       const head =
         index === 0
-          ? `<th scope="rowgroup" rowspan="${systems.length}">${escapeXml(condition)}, P<sub>target</sub> ${pTarget}<br><small>${targets} / ${nontargets} trials</small></th>`
+          ? `<th scope="rowgroup" rowspan="${systems.length}">${escapeXml(titles.get(condition) ?? condition)}, P ${pTarget}<br><small>${targets} / ${nontargets} trials</small></th>`
           : '';
       const how = system === 'calibrated' ? 'threshold from decision theory' : 'one fixed threshold';
       return (
         `<tr${index === 0 ? ' class="first"' : ''}>${head}<td>${SYSTEM_TITLES[system]}<br><small>${how}</small></td>` +
-        `<td>${rate(pMiss)}</td><td>${rate(pFa)}</td><td>${cost(actDcf)}</td><td>${index === 0 ? '' : signedRate(saved)}</td></tr>`
+        `<td>${rate(pMiss)}</td><td>${rate(pFa)}</td><td>${cost(actDcf)}</td><td>${index === 0 ? '' : rate(saved)}</td></tr>`
       );
     }),
   );
   return (
     '<section><h2>What decisions cost</h2><p>Thresholds and calibration are fitted on one half of the people, over all conditions together, and applied ' +
-    'to the other half, both ways.</p>' +
+    'to the other half, both ways; averaged over 20 ways to cut the people into halves.</p>' +
     table(
       ['condition', 'system', 'owners missed', 'strangers matched', 'actual cost', 'saved against raw cosine'],
       rows,
@@ -199,20 +196,16 @@ function table(head: readonly string[], rows: readonly string[], caption: string
 }
 
 function rate(estimate: ReportedEstimate | undefined): string {
-  return cell(estimate, percent);
-}
-
-function signedRate(estimate: ReportedEstimate): string {
-  return cell(estimate, (value) => (value < 0 ? `-${percent(-value)}` : percent(value)));
+  return cell(estimate, percentDigits, ' %');
 }
 
 function cost(estimate: ReportedEstimate | undefined): string {
-  return cell(estimate, (value) => value.toFixed(3));
+  return cell(estimate, (value) => value.toFixed(3), '');
 }
 
-function cell(estimate: ReportedEstimate | undefined, format: (value: number) => string): string {
+function cell(estimate: ReportedEstimate | undefined, format: (value: number) => string, unit: string): string {
   if (!estimate) return '<span class="none">-</span>';
   const { value, low, high } = estimate;
   const interval = low === null || high === null ? '' : `<br><small>${format(low)} to ${format(high)}</small>`;
-  return `${format(value)}${interval}`;
+  return `${format(value)}${unit}${interval}`;
 }

@@ -1,11 +1,11 @@
 /** What an evaluation says, in sentences for people who do not read tables. */
-import { percent } from './plots/chart.js';
+import { percent, percentDigits } from './plots/chart.js';
 import { conditionTitle } from './plots/plots.js';
 import { type CorpusResults, type ReportedEstimate, SYSTEM_TITLES } from './results.js';
 
 /** The threshold that the service has unless it is told another. */
 const DEFAULT_THRESHOLD = 0.82;
-/** Saving of cost that is called one: smaller ones are said to be small. */
+/** What normalisation and calibration are meant to save; less is said to be less. */
 const WORTH_SAVING = 0.15;
 
 export function summarise(corpus: CorpusResults): string[] {
@@ -63,12 +63,12 @@ function savingSentences({ decisions }: CorpusResults): string[] {
     const calibrated = systems.find(({ system }) => system === 'calibrated');
     if (!calibrated) return [];
     const { saved } = calibrated;
-    const much = Math.abs(saved.value) < WORTH_SAVING ? ', less than 15 %' : '';
+    const much = saved.value < WORTH_SAVING ? `: less than the ${percent(WORTH_SAVING)} hoped for` : '';
     const verb = saved.value >= 0 ? `costs ${percent(saved.value)} less` : `costs ${percent(-saved.value)} more`;
     const interval =
       saved.low === null || saved.high === null
         ? ''
-        : ` (95 % interval of the saving: ${signed(saved.low)} to ${signed(saved.high)})`;
+        : ` (95 % interval of the saving: ${percentDigits(saved.low)} to ${percent(saved.high)})`;
     const useless = systems.every((entry) => entry.actDcf.value >= 1)
       ? ' None of them does better than refusing everybody.'
       : '';
@@ -80,9 +80,7 @@ function savingSentences({ decisions }: CorpusResults): string[] {
 }
 
 function withInterval({ value, low, high }: ReportedEstimate): string {
-  return low === null || high === null ? percent(value) : `${percent(value)} [${percent(low)} to ${percent(high)}]`;
-}
-
-function signed(share: number): string {
-  return share < 0 ? `-${percent(-share)}` : percent(share);
+  return low === null || high === null
+    ? percent(value)
+    : `${percent(value)} [${percentDigits(low)} to ${percentDigits(high)}]`;
 }

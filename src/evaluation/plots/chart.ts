@@ -44,17 +44,21 @@ export interface Frame {
 }
 
 const LEGEND_ROW_PX = 18;
-const MAX_LEGEND_COLUMNS = 2;
+const MAX_LEGEND_COLUMNS = 4;
+/** Room for the mark of a legend entry, and for one letter of its text. */
+const LEGEND_MARK_PX = 40;
+const LETTER_PX = 6.4;
 
 /** Draws the frame around what `body` draws into it. */
 export function drawChart(chart: Chart, body: (frame: Frame) => string): string {
   const { width = 460, height = 360, left = 58 } = chart;
-  const rows = Math.ceil(chart.legend.length / MAX_LEGEND_COLUMNS);
-  const frame = frameOf(chart, { left, right: width - 16, top: 34 + rows * LEGEND_ROW_PX, bottom: height - 46 });
+  const columns = legendColumns(chart.legend, width - 24 - left);
+  const rows = Math.ceil(chart.legend.length / columns);
+  const frame = frameOf(chart, { left, right: width - 24, top: 34 + rows * LEGEND_ROW_PX, bottom: height - 46 });
   const { top, bottom, right } = frame;
   const parts = [
     `<text x="${left}" y="18" class="plot-title" font-size="14" font-weight="600">${escapeXml(chart.title)}</text>`,
-    legendOf(chart.legend, { left, width: right - left }),
+    legendOf(chart.legend, { left, width: right - left, columns }),
     ...chart.x.ticks.map(({ at, label }) => {
       const x = number(frame.x(at));
       return (
@@ -119,8 +123,13 @@ export function number(value: number): string {
 }
 
 export function percent(share: number): string {
+  return `${percentDigits(share)} %`;
+}
+
+/** A share in percent without the sign: one decimal from 10 % on, two digits below. */
+export function percentDigits(share: number): string {
   const value = share * 100;
-  return `${value >= 10 || Number.isInteger(value) ? Math.round(value * 10) / 10 : Number(value.toPrecision(2))} %`;
+  return String(Math.abs(value) >= 10 ? Math.round(value * 10) / 10 : Number(value.toPrecision(2)));
 }
 
 export function escapeXml(text: string): string {
@@ -137,12 +146,20 @@ function frameOf(chart: Chart, edges: { left: number; right: number; top: number
   };
 }
 
-function legendOf(entries: readonly LegendEntry[], place: { left: number; width: number }): string {
-  const columns = Math.min(MAX_LEGEND_COLUMNS, entries.length);
+/** As many columns as the longest label leaves room for. */
+function legendColumns(entries: readonly LegendEntry[], width: number): number {
+  const widest = LEGEND_MARK_PX + LETTER_PX * Math.max(0, ...entries.map(({ label }) => label.length));
+  return Math.max(1, Math.min(MAX_LEGEND_COLUMNS, entries.length, Math.floor(width / widest)));
+}
+
+function legendOf(
+  entries: readonly LegendEntry[],
+  place: { readonly left: number; readonly width: number; readonly columns: number },
+): string {
   return entries
     .map(({ label, colour, dash }, index) => {
-      const x = place.left + (index % MAX_LEGEND_COLUMNS) * (place.width / Math.max(1, columns));
-      const y = 36 + Math.floor(index / MAX_LEGEND_COLUMNS) * LEGEND_ROW_PX;
+      const x = place.left + (index % place.columns) * (place.width / place.columns);
+      const y = 36 + Math.floor(index / place.columns) * LEGEND_ROW_PX;
       const dashes = dash ? ` stroke-dasharray="${dash}"` : '';
       return (
         `<line x1="${number(x)}" x2="${number(x + 20)}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="3"${dashes}/>` +

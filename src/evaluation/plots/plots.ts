@@ -187,6 +187,7 @@ export function errorRatePlot(id: string, title: string, conditions: readonly Co
     ...conditions.flatMap(({ systems }) => systems.map(({ measures }) => measures.eer!.high ?? measures.eer!.value)),
   );
   const to = Math.max(0.05, Math.ceil(highest * 20) / 20);
+  const longest = Math.max(...conditions.map((condition) => conditionTitle(condition).length));
   const shown = conditions[0]!.systems;
   const y: Axis = {
     label: '',
@@ -203,12 +204,16 @@ export function errorRatePlot(id: string, title: string, conditions: readonly Co
             `${conditionTitle(condition)}: ${condition.systems.map(({ system, measures }) => `${SYSTEM_TITLES[system]} ${percent(measures.eer!.value)}`).join(', ')}.`,
         )
         .join(' '),
-      x: linearAxis('equal error rate, 95 % interval (smaller is better)', { from: 0, to, steps: 5 }, percent),
+      x: linearAxis(
+        'equal error rate, 95 % interval (smaller is better)',
+        { from: 0, to, steps: to <= 0.5 ? Math.round(to * 20) : 5 },
+        percent,
+      ),
       y,
       legend: shown.map(({ system }, index) => ({ label: SYSTEM_TITLES[system], colour: COLOURS[index]! })),
       width: 940,
-      height: 120 + 54 * conditions.length + (shown.length > 2 ? 18 : 0),
-      left: 290,
+      height: 100 + 54 * conditions.length,
+      left: 24 + Math.round(longest * 6.8),
     },
     (frame) =>
       conditions
