@@ -76,8 +76,7 @@ async function applyStep(sound: Sound, step: DegradationStep, deps: DegradationD
       return { ...sound, samples: addNoise(sound.samples, whiteNoise(sound.samples.length, deps.seed), step.snrDb) };
     case 'noise': {
       if (!deps.noise) throw new EvaluationError('Noise from a folder needs --noise');
-      const { samples, sampleRateHz } = deps.noise;
-      const noise = loop(resample(samples, sampleRateHz, sound.sampleRateHz), sound.samples.length, deps.seed);
+      const noise = noiseFor(deps.noise, sound, deps.seed);
       return { ...sound, samples: addNoise(sound.samples, noise, step.snrDb) };
     }
   }
@@ -123,9 +122,10 @@ function whiteNoise(length: number, seed: number): Float32Array {
   return noise;
 }
 
-/** `length` samples of the noise from a place of its own, round and round. */
-function loop(noise: Float32Array, length: number, seed: number): Float32Array {
-  if (noise.length === 0) return new Float32Array(length);
-  const from = Math.floor(randomGenerator(seed)() * noise.length);
-  return Float32Array.from({ length }, (_, index) => noise[(from + index) % noise.length]!);
+/** As much noise as there is sound, at its rate, from a place of its own, round and round. */
+function noiseFor(noise: Sound, sound: Sound, seed: number): Float32Array {
+  const length = Math.ceil((sound.samples.length * noise.sampleRateHz) / sound.sampleRateHz);
+  const from = Math.floor(randomGenerator(seed)() * noise.samples.length);
+  const stretch = Float32Array.from({ length }, (_, index) => noise.samples[(from + index) % noise.samples.length]!);
+  return resample(stretch, noise.sampleRateHz, sound.sampleRateHz).subarray(0, sound.samples.length);
 }

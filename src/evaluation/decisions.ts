@@ -34,7 +34,12 @@ export function compareDecisions(
     const rates = accepted.map((decisions) => errorRates(isTarget, decisions, weights));
     if (rates.some((pair) => pair === undefined)) return undefined;
     const costs = rates.map((pair) => normalisedDcf(pair!.pMiss, pair!.pFa, { pTarget: options.pTarget }));
-    return rates.flatMap((pair, index) => [pair!.pMiss, pair!.pFa, costs[index]!, 1 - costs[index]! / costs[0]!]);
+    return rates.flatMap((pair, index) => [
+      pair!.pMiss,
+      pair!.pFa,
+      costs[index]!,
+      savedShare(costs[index]!, costs[0]!),
+    ]);
   };
   const values = statistic(unit);
   if (!values) throw new RangeError('decisions can only be compared on targets and nontargets');
@@ -71,6 +76,12 @@ export function acceptedShares(
   if (!values) throw new RangeError('no trials to count');
   const intervals = bootstrapBySpeaker(speakers, statistic, bootstrap);
   return values.map((value, index) => ({ value, interval: intervals[index] }));
+}
+
+/** Where the first costs nothing there is nothing to save: equal is 0, and anything else is called twice as much. */
+function savedShare(cost: number, first: number): number {
+  if (first === 0) return cost === 0 ? 0 : -1;
+  return 1 - cost / first;
 }
 
 function errorRates(isTarget: Uint8Array, accepted: ArrayLike<number>, weights: Float64Array) {

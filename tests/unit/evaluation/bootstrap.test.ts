@@ -154,6 +154,16 @@ describe('compareDecisions', () => {
     ]);
   });
 
+  it('has a number for the saving where the first system costs nothing', () => {
+    const speakers = { enroll: Uint32Array.of(0, 0), test: Uint32Array.of(0, 1), speakers: 2 };
+    const found = compareDecisions(
+      { speakers, isTarget: Uint8Array.of(1, 0) },
+      [Uint8Array.of(1, 0), Uint8Array.of(1, 0), Uint8Array.of(0, 0)],
+      { pTarget: 0.05, bootstrap: { resamples: 10, seed: 1 } },
+    );
+    expect(found.map(({ saved }) => saved.value)).toEqual([0, 0, -1]);
+  });
+
   it('sees the difference of two systems more sharply than either of them', () => {
     const { scores, isTarget, ...sides } = people(40, 5);
     const order = Uint32Array.from(scores, (_, index) => index);
