@@ -10,6 +10,7 @@ const EXPECTED = [
   'DirectoryLockError',
   'StorageError',
   'WorkerStartError',
+  'EvaluationError',
 ];
 
 /** Known failures in one line; anything else with its stack, for a bug report. */

@@ -9,6 +9,7 @@ import { registerConfig } from './config.js';
 import { registerDemo } from './demo.js';
 import { describeError } from './describe-error.js';
 import { registerEnroll } from './enroll.js';
+import { registerEval } from './eval.js';
 import { registerHistory } from './history.js';
 import { registerKeys } from './keys.js';
 import { registerModels } from './models.js';
@@ -35,6 +36,7 @@ for (const register of [
   registerConfig,
   registerModels,
   registerKeys,
+  registerEval,
   registerDemo,
 ]) {
   register(program);

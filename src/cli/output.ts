@@ -103,3 +103,44 @@ export function table(header: readonly string[], rows: readonly (readonly string
     )
     .join('\n');
 }
+
+export interface CountProgress<Step extends string> {
+  update(step: Step, done: number, total: number): void;
+  stop(): void;
+}
+
+/** Progress of long work in steps: a bar per step on a terminal, a line per tenth of it elsewhere, nothing when `quiet`. */
+export function countProgress<Step extends string>(
+  quiet: boolean,
+  titles: Readonly<Record<Step, string>>,
+): CountProgress<Step> {
+  if (quiet) return { update: () => undefined, stop: () => undefined };
+  let shown = '';
+  if (!process.stderr.isTTY) {
+    return {
+      update: (step, done, total) => {
+        const line = `  ${Math.floor((10 * done) / total) * 10} % of ${total} ${titles[step]}`;
+        if (line !== shown) process.stderr.write(`${line}\n`);
+        shown = line;
+      },
+      stop: () => undefined,
+    };
+  }
+  let bar: SingleBar | undefined;
+  return {
+    update: (step, done, total) => {
+      if (step !== shown) {
+        bar?.stop();
+        bar = new SingleBar({
+          format: `  {bar} {value} of {total} ${titles[step]}, {eta_formatted} to go`,
+          stream: process.stderr,
+          hideCursor: true,
+        });
+        bar.start(total, 0);
+        shown = step;
+      }
+      bar?.update(done);
+    },
+    stop: () => bar?.stop(),
+  };
+}

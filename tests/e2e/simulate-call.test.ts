@@ -23,6 +23,7 @@ beforeAll(async () => {
       VAPI_LATE_VERDICT: 'message',
       TWILIO_AUTH_TOKEN: AUTH_TOKEN,
       PUBLIC_URL: 'https://auth.example.com',
+      CALL_ENROLL_NEW_NUMBERS: 'true',
     },
     { secrets: [SECRET, HMAC, AUTH_TOKEN, ALICE, CAROL] },
   );

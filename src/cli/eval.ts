@@ -1,0 +1,226 @@
+/** `voice-auth eval`: measures the model and the decision rule on labelled speech, and writes a report. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { loadConfig } from '../config/config.js';
+import { parseDegradation } from '../eval-run/degradations.js';
+import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
+import { runEvaluation } from '../eval-run/run-evaluation.js';
+import { parseSegment } from '../eval-run/segments.js';
+import { renderReport } from '../evaluation/report.js';
+import { type Results, resultsSchema } from '../evaluation/results.js';
+import { summarise } from '../evaluation/summary.js';
+import { buildTrials, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
+import { CommandError } from './command-error.js';
+import { countProgress, printResult, remark } from './output.js';
+
+interface RunOptions {
+  readonly data: string[];
+  readonly out: string;
+  readonly cache?: string;
+  readonly enroll: string[];
+  readonly test: string[];
+  readonly condition: string[];
+  readonly degrade: 'test' | 'both';
+  readonly noise?: string;
+  readonly trials?: string;
+  readonly live: boolean;
+  readonly jobs?: number;
+  readonly maxSpeech: number;
+  readonly resamples: number;
+  readonly seed: number;
+  readonly json?: boolean;
+}
+
+/** Recordings made for evaluation may be longer than those a server takes. */
+const MAX_RECORDING_MS = 3_600_000;
+
+export function registerEval(program: Command): void {
+  const evaluation = program
+    .command('eval')
+    .description('measure error rates, costs and claims on labelled speech, and write a report');
+  registerRun(evaluation);
+  evaluation
+    .command('report')
+    .description('write the HTML report of an evaluation again, from its results.json')
+    .argument('<results>', 'results.json of an evaluation')
+    .option('--out <file>', 'HTML file to write (default: report.html beside the results)')
+    .option('--json', 'print the path as one line of JSON')
+    .action(async (path: string, options: { out?: string; json?: boolean }) => {
+      const report = options.out ?? join(dirname(path), 'report.html');
+      await writeFile(report, renderReport(await readResults(path)));
+      printResult(options.json === true, { report }, `Report: ${report}`);
+    });
+  evaluation
+    .command('trials')
+    .description('write the trial list of labelled speech (enroll-id test-id target|nontarget)')
+    .requiredOption('--data <folder>', 'folder of labelled speech; repeatable', collect)
+    .option('--out <file>', 'file to write (default: standard output)')
+    .option('--json', 'print the counts as one line of JSON (needs --out)')
+    .addHelpText('after', '\nExample:\n  voice-auth eval trials --data ./calls --out trials.txt')
+    .action(async (options: { data: string[]; out?: string; json?: boolean }) => {
+      const trials = allTrials(await readCorpora(options.data));
+      if (options.out === undefined) {
+        if (options.json) throw new CommandError('--json prints counts: say with --out where the trials go');
+        process.stdout.write(formatTrials(trials));
+        return;
+      }
+      await writeFile(options.out, formatTrials(trials));
+      const targets = trials.filter(({ target }) => target).length;
+      const counts = { file: options.out, targets, nontargets: trials.length - targets };
+      printResult(
+        options.json === true,
+        counts,
+        `${targets} target and ${counts.nontargets} nontarget trials: ${options.out}`,
+      );
+    });
+}
+
+function registerRun(evaluation: Command): void {
+  evaluation
+    .command('run')
+    .description(
+      'embed recordings as the service does, score all trials, write results.json, report.html and trials.txt',
+    )
+    .requiredOption('--data <folder>', 'folder of labelled speech; repeatable', collect)
+    .requiredOption('--out <folder>', 'folder for the results')
+    .option(
+      '--cache <folder>',
+      'folder for embeddings, which are biometric data (default: cache in the results folder)',
+    )
+    .option('--enroll <seconds...>', 'net speech of the enrolled side, from its start: seconds or all', ['15'])
+    .option('--test <seconds...>', 'net speech of the tested side, from its end: seconds or all', [
+      'all',
+      '10',
+      '5',
+      '3',
+    ])
+    .option(
+      '--condition <name...>',
+      'as-is, mulaw, alaw, gsm, opus-8k, opus-12k, band-8k, white-<snr>db, noise-<snr>db; several in turn joined by +',
+      ['as-is'],
+    )
+    .addOption(
+      new Option('--degrade <side>', 'which side conditions apply to').choices(['test', 'both']).default('test'),
+    )
+    .option('--noise <folder>', 'noise recordings for noise-<snr>db')
+    .option('--trials <file>', 'only the trials of this list')
+    .option('--no-live', 'leave out playing calls against the decision rule')
+    .option('--jobs <n>', 'inference processes, and recordings in work at once (default: INFERENCE_CHILDREN)', count)
+    .option('--max-speech <seconds>', 'net speech taken of a recording at most', count, 120)
+    .option('--resamples <n>', 'resamples of the speakers behind the intervals', count, 1000)
+    .option('--seed <n>', 'seed of the resampling', count, 1)
+    .option('--json', 'print the results as one line of JSON')
+    .addHelpText(
+      'after',
+      `
+Data: index.tsv (speaker, utterance, start_s, duration_s, file; write the speaker as person/call where calls are known),
+or speaker/recording.wav, or speaker/session/recording.wav. Ctrl-C stops; the same command goes on where it was.
+
+Examples:
+  voice-auth eval run --data ./calls --out ./evaluation
+  voice-auth eval run --data ./calls --out ./codecs --condition as-is mulaw gsm opus-8k --test 5
+  voice-auth eval run --data ./calls --out ./noise --condition noise-10db+mulaw --noise ./noise --enroll 10 20`,
+    )
+    .action(runAction);
+}
+
+async function runAction(options: RunOptions): Promise<void> {
+  const json = options.json === true;
+  const config = loadConfig();
+  const corpora = await readCorpora(options.data);
+  const given = options.trials === undefined ? undefined : await readTrials(options.trials);
+  const plan = {
+    corpora,
+    trials: given,
+    enroll: options.enroll.map((text) => parseSegment(text, 'first')),
+    test: options.test.map((text) => parseSegment(text, 'last')),
+    degradations: [...new Set(options.condition)].map(parseDegradation),
+    degraded: options.degrade,
+    noiseFolder: options.noise,
+    live: options.live,
+    maxSpeechMs: options.maxSpeech * 1000,
+    bootstrap: { resamples: options.resamples, seed: options.seed },
+  };
+  await mkdir(options.out, { recursive: true });
+  const stop = new AbortController();
+  const onSignal = () => stop.abort(new CommandError('Stopped. The same command goes on where it was.'));
+  process.once('SIGINT', onSignal);
+  process.once('SIGTERM', onSignal);
+  const progress = countProgress(json, { embedding: 'recordings embedded', measuring: 'conditions measured' });
+  let results: Results;
+  try {
+    results = await runEvaluation(plan, {
+      service: {
+        embedder: config.embedder,
+        recordings: { ...config.recordings, maxDurationMs: MAX_RECORDING_MS },
+        jobs: options.jobs ?? config.embedder.children,
+      },
+      cacheFolder: options.cache ?? join(options.out, 'cache'),
+      signal: stop.signal,
+      onProgress: progress.update,
+      createdAt: new Date().toISOString(),
+      command: commandOf(options, corpora),
+    });
+  } finally {
+    progress.stop();
+    process.removeListener('SIGINT', onSignal);
+    process.removeListener('SIGTERM', onSignal);
+  }
+  const files = { results: join(options.out, 'results.json'), report: join(options.out, 'report.html') };
+  await writeFile(files.results, `${JSON.stringify(results)}\n`);
+  await writeFile(files.report, renderReport(results));
+  await writeFile(join(options.out, 'trials.txt'), formatTrials(given ?? allTrials(corpora)));
+  const found = results.corpora.flatMap((corpus) => [
+    `${corpus.name}:`,
+    ...summarise(corpus).map((line) => `- ${line}`),
+  ]);
+  printResult(json, results, [...found, ...results.notes].join('\n'));
+  remark(json, `Report: ${files.report}\nResults: ${files.results}`);
+}
+
+function allTrials(corpora: readonly Corpus[]): readonly Trial[] {
+  return buildTrials(corpora.flatMap(({ recordings }) => recordings));
+}
+
+async function readTrials(path: string): Promise<readonly Trial[]> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new CommandError(`Cannot read ${path}`);
+  });
+  const parsed = parseTrials(text);
+  if (parsed.kind === 'invalid') throw new CommandError(`${path}, line ${parsed.line}: ${parsed.problem}`);
+  return parsed.trials;
+}
+
+async function readResults(path: string): Promise<Results> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new CommandError(`Cannot read ${path}`);
+  });
+  try {
+    return resultsSchema.parse(JSON.parse(text));
+  } catch {
+    throw new CommandError(`${path} is not the results.json of an evaluation by this version`);
+  }
+}
+
+/** The command that gives these results again, with data by name: where folders lie is nobody's business. */
+function commandOf(options: RunOptions, corpora: readonly Corpus[]): string {
+  const words = ['voice-auth eval run', ...corpora.map(({ name }) => `--data ${name}`), '--out <folder>'];
+  words.push(`--enroll ${options.enroll.join(' ')}`, `--test ${options.test.join(' ')}`);
+  words.push(`--condition ${options.condition.join(' ')}`, `--degrade ${options.degrade}`);
+  if (options.noise !== undefined) words.push('--noise <folder>');
+  if (options.trials !== undefined) words.push('--trials <file>');
+  if (!options.live) words.push('--no-live');
+  words.push(`--max-speech ${options.maxSpeech}`, `--resamples ${options.resamples}`, `--seed ${options.seed}`);
+  return words.join(' ');
+}
+
+function collect(value: string, former: string[] | undefined): string[] {
+  return [...(former ?? []), value];
+}
+
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('A whole number above 0 is needed.');
+  return value;
+}

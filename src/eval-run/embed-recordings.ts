@@ -1,0 +1,118 @@
+/** Embeds the recordings of an evaluation under its conditions, as much as the cache does not hold already. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { VoiceAuthError } from '../domain/errors.js';
+import { type Degradation, type DegradationDeps, degrade, type Sound } from './degradations.js';
+import { type EmbeddedRecording, type EmbeddedSegment, EmbeddingCache } from './embedding-cache.js';
+import { EvaluationError } from './eval-error.js';
+import type { Recording } from './read-corpus.js';
+import { cutSegment, type Segment, segmentName } from './segments.js';
+import { PIPELINE_VERSION, type ServicePath } from './service-path.js';
+
+/** One recording under one condition, and what of it is to be embedded. */
+export interface EmbeddingJob {
+  readonly recording: Recording;
+  readonly degradation: Degradation;
+  readonly segments: readonly Segment[];
+}
+
+export interface EmbedOptions extends Omit<DegradationDeps, 'seed'> {
+  readonly path: ServicePath;
+  readonly cache: EmbeddingCache;
+  readonly jobs: number;
+  readonly maxSpeechMs: number;
+  /** Identifies the noise in cache keys; undefined without noise. */
+  readonly noiseHash: string | undefined;
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+/** The results in the order of the jobs. Throws `signal.reason` when aborted; what was done until then is in the cache. */
+export async function embedRecordings(
+  jobs: readonly EmbeddingJob[],
+  options: EmbedOptions,
+): Promise<readonly EmbeddedRecording[]> {
+  const results: EmbeddedRecording[] = [];
+  let [next, done] = [0, 0];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([options.signal, failed.signal]);
+  const work = async (): Promise<void> => {
+    for (let index = next++; index < jobs.length; index = next++) {
+      signal.throwIfAborted();
+      results[index] = await embedOne(jobs[index]!, { ...options, signal });
+      options.onProgress(++done, jobs.length);
+    }
+  };
+  const workers = Array.from({ length: options.jobs }, () =>
+    work().catch((error: unknown) => {
+      failed.abort(error);
+      throw error;
+    }),
+  );
+  // All have to stop before the children may be closed.
+  const ends = await Promise.allSettled(workers);
+  options.signal.throwIfAborted();
+  if (ends.some((end) => end.status === 'rejected')) throw failed.signal.reason;
+  return results;
+}
+
+async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<EmbeddedRecording> {
+  const { recording, degradation, segments } = job;
+  const { path, cache, signal, maxSpeechMs } = options;
+  const bytes = await readFile(recording.path).catch(() => {
+    throw new EvaluationError(`${recording.path} cannot be read`);
+  });
+  const key = EmbeddingCache.key([
+    bytes,
+    JSON.stringify(recording.part ?? null),
+    JSON.stringify(degradation.steps),
+    degradation.steps.some(({ kind }) => kind === 'noise') ? (options.noiseHash ?? '') : '',
+    path.modelSha256,
+    `${path.modelId} pipeline ${PIPELINE_VERSION} max ${maxSpeechMs}`,
+  ]);
+  const cached = await cache.read(key);
+  const missing = segments.filter((segment) => !cached?.segments.has(segmentName(segment)));
+  if (cached && (missing.length === 0 || cached.netSpeechMs < path.minWindowMs)) return cached;
+
+  const speech = await path
+    .hear(await soundOf(bytes, job, options), { maxSpeechMs, signal })
+    .catch((error: unknown) => {
+      if (signal.aborted) throw signal.reason;
+      // A recording with nothing in it is a fact about the data; anything else is a fault.
+      if (error instanceof VoiceAuthError && error.code === 'AudioProcessingError') return new Float32Array(0);
+      throw error;
+    });
+  const perMs = path.sampleRateHz / 1000;
+  const found = new Map<string, EmbeddedSegment>(cached?.segments);
+  if (speech.length >= path.minWindowMs * perMs) {
+    // Windows that several segments share, counted from the start of the speech, are embedded once.
+    const fromStart = path.embedding(signal);
+    for (const segment of missing) {
+      const samples = cutSegment(speech, segment, path.sampleRateHz);
+      if (samples.length < path.minWindowMs * perMs) continue;
+      const embed = segment.kind === 'last' ? path.embedding(signal) : fromStart;
+      const embedding = await embed(samples);
+      found.set(segmentName(segment), { netSpeechMs: samples.length / perMs, embedding });
+    }
+  }
+  const result = { netSpeechMs: speech.length / perMs, segments: found };
+  await cache.write(key, result);
+  return result;
+}
+
+/** The file as it is, or the stretch and the condition asked for. */
+async function soundOf(bytes: Uint8Array, job: EmbeddingJob, options: EmbedOptions): Promise<Uint8Array | Sound> {
+  const { recording, degradation } = job;
+  if (recording.part === undefined && degradation.steps.length === 0) return bytes;
+  const { samples, sampleRateHz } = await options.path.decode(bytes, options.signal);
+  const { fromS = 0, toS = Number.POSITIVE_INFINITY } = recording.part ?? {};
+  const sound = {
+    samples: samples.subarray(
+      Math.round(fromS * sampleRateHz),
+      Math.min(samples.length, Math.round(toS * sampleRateHz)),
+    ),
+    sampleRateHz,
+  };
+  const seed = createHash('sha256').update(recording.id).digest().readUInt32LE(0);
+  return degrade(sound, degradation, { codec: options.codec, noise: options.noise, seed });
+}

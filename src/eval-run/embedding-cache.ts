@@ -1,0 +1,88 @@
+/**
+ * Embeddings on disk, one file per recording and condition, named by a hash of everything they depend on: the bytes of
+ * the recording and the stretch of it, the condition, the model's weights and the pipeline version. An evaluation that
+ * was interrupted goes on where it was. Embeddings are biometric data: the folder is readable by its owner only.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+
+export interface EmbeddedSegment {
+  /** Net speech the embedding was made from. */
+  readonly netSpeechMs: number;
+  readonly embedding: Float32Array;
+}
+
+export interface EmbeddedRecording {
+  /** All net speech that was heard. */
+  readonly netSpeechMs: number;
+  /** By name of the segment; empty when there was too little speech. */
+  readonly segments: ReadonlyMap<string, EmbeddedSegment>;
+}
+
+const fileSchema = z.object({
+  netSpeechMs: z.number().nonnegative(),
+  segments: z.record(z.string(), z.object({ netSpeechMs: z.number().positive(), embedding: z.base64() })),
+});
+
+export class EmbeddingCache {
+  constructor(private readonly folder: string) {}
+
+  /** Name of a file that depends on all the parts, and on where one ends and the next begins. */
+  static key(parts: readonly (string | Uint8Array)[]): string {
+    const hash = createHash('sha256');
+    for (const part of parts) {
+      const bytes = typeof part === 'string' ? Buffer.from(part) : part;
+      hash.update(`${bytes.length}:`).update(bytes);
+    }
+    return hash.digest('hex');
+  }
+
+  /** Undefined when there is no such file or it is damaged: then it is made again. */
+  async read(key: string): Promise<EmbeddedRecording | undefined> {
+    try {
+      const file = fileSchema.parse(JSON.parse(await readFile(this.path(key), 'utf8')));
+      const segments = Object.entries(file.segments).map(
+        ([name, segment]) =>
+          [name, { netSpeechMs: segment.netSpeechMs, embedding: fromBase64(segment.embedding) }] as const,
+      );
+      return { netSpeechMs: file.netSpeechMs, segments: new Map(segments) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Replaces the file as a whole, so that an interruption leaves the old one or none. */
+  async write(key: string, recording: EmbeddedRecording): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    const segments = [...recording.segments].map(([name, { netSpeechMs, embedding }]) => [
+      name,
+      { netSpeechMs, embedding: toBase64(embedding) },
+    ]);
+    const text = JSON.stringify({ netSpeechMs: recording.netSpeechMs, segments: Object.fromEntries(segments) });
+    const temporary = join(this.folder, `${key}.${randomUUID()}.tmp`);
+    try {
+      await writeFile(temporary, text, { mode: 0o600 });
+      await rename(temporary, this.path(key));
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  private path(key: string): string {
+    return join(this.folder, `${key}.json`);
+  }
+}
+
+function toBase64(embedding: Float32Array): string {
+  const bytes = Buffer.alloc(embedding.length * 4);
+  embedding.forEach((value, index) => void bytes.writeFloatLE(value, index * 4));
+  return bytes.toString('base64');
+}
+
+function fromBase64(text: string): Float32Array {
+  const bytes = Buffer.from(text, 'base64');
+  return Float32Array.from({ length: bytes.length >> 2 }, (_, index) => bytes.readFloatLE(index * 4));
+}

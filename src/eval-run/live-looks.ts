@@ -1,0 +1,198 @@
+/**
+ * Plays calls against the service's decision rule, look by look: who is accepted, after how much speech, and how often the
+ * whole procedure matches a stranger, compared with what the threshold claims.
+ */
+import type { Calibration } from '../domain/scoring/calibration.js';
+import { fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
+import { decideLook } from '../domain/verification/decide.js';
+import type { BootstrapOptions } from '../evaluation/bootstrap.js';
+import { acceptedShares } from '../evaluation/decisions.js';
+import { fitTails } from '../evaluation/fit-tails.js';
+import { numberSpeakers } from '../evaluation/measure.js';
+import type { CorpusResults } from '../evaluation/results.js';
+import type { Trial } from '../evaluation/trials.js';
+import { reported } from './cross-validate.js';
+import { type HalfOf, type ScoredTrials, scoreTrials, type Voices } from './score-trials.js';
+
+/** Net speech at which a call is looked at: as the service does, up to its 30 s. */
+export const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5] as const;
+/** Amounts of speech that get an impostor tail when a calibration is fitted. */
+const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
+/** Thresholds on `score`: claims of 1 in 10, 37, 100, 171 (the default) and 1000. */
+const THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9] as const;
+/** Below this the service decides nothing. */
+const MIN_SPEECH_MS = 2000;
+/** Claims of false matches that are checked one by one. */
+const CLAIMS = [0.3, 0.1, 0.03, 0.01, 0.003, 0.001] as const;
+
+/** The looks at one trial. */
+export interface LiveTrial {
+  readonly enrollSpeaker: string;
+  readonly testSpeaker: string;
+  readonly target: boolean;
+  /** One per entry of LOOKS_S, as far as the call's speech goes. */
+  readonly normScores: readonly number[];
+}
+
+/** Trials by looks: `looks[k]` are the voices after LOOKS_S[k] seconds. Calls too short for the first look are left out. */
+export function liveTrials(trials: readonly Trial[], enroll: Voices, looks: readonly Voices[]): readonly LiveTrial[] {
+  const long = looks.map((voices, look) => {
+    // A shorter call was embedded whole under the same name: that is not another look at it.
+    const enough = [...voices].filter(([, { netSpeechMs }]) => netSpeechMs >= LOOKS_S[look]! * 1000 - 1);
+    return new Map(enough);
+  });
+  const usable = trials.filter(({ enrollId, testId }) => enroll.has(enrollId) && long[0]?.has(testId));
+  const scores = new Map<string, number[]>();
+  for (const voices of long) {
+    const seen = usable.filter(({ testId }) => voices.has(testId));
+    scoreTrials(seen, enroll, voices).normScores.forEach((normScore, index) => {
+      const name = pairName(seen[index]!);
+      const before = scores.get(name);
+      if (before) before.push(normScore);
+      else scores.set(name, [normScore]);
+    });
+  }
+  return usable.map((trial) => ({
+    enrollSpeaker: enroll.get(trial.enrollId)!.speaker,
+    testSpeaker: long[0]!.get(trial.testId)!.speaker,
+    target: trial.target,
+    normScores: scores.get(pairName(trial))!,
+  }));
+}
+
+/** The calibration with its impostor tail fitted anew on nontargets of these trials; undefined when they are too few. */
+export function refit(calibration: Calibration, trials: readonly LiveTrial[]): Calibration | undefined {
+  const nontargets = trials.filter(({ target }) => !target);
+  const samples = TAILS_S.map((seconds) => {
+    const look = (LOOKS_S as readonly number[]).indexOf(seconds);
+    const normScores = nontargets
+      .filter((trial) => trial.normScores.length > look)
+      .map((trial) => trial.normScores[look]!);
+    return { netSpeechMs: seconds * 1000, normScores };
+  });
+  const tails = fitTails(samples);
+  return tails.length > 0 ? { ...calibration, tails } : undefined;
+}
+
+/** Seconds of net speech at which the procedure accepts, or undefined. */
+export function acceptedAfterS(trial: LiveTrial, calibration: Calibration, threshold: number): number | undefined {
+  const last = trial.normScores.length - 1;
+  for (const [look, normScore] of trial.normScores.entries()) {
+    const netSpeechMs = LOOKS_S[look]! * 1000;
+    const verdict = decideLook(
+      {
+        netSpeechMs,
+        fmr: impostorFmr(calibration, normScore, netSpeechMs),
+        sampleCosine: -1,
+        replayCosine: 1,
+        lowQuality: false,
+        final: look === last,
+        looks: look + 1,
+      },
+      { threshold, minSpeechMs: MIN_SPEECH_MS, ...calibration.sequential, futility: calibration.futility },
+    );
+    if (verdict.kind === 'decided') return verdict.decision === 'accept' ? LOOKS_S[look]! : undefined;
+  }
+  return undefined;
+}
+
+/** The calibration that may judge a trial, or undefined when none may. */
+export type CalibrationFor = (enrollSpeaker: string, testSpeaker: string) => Calibration | undefined;
+
+/** Each half judged by a calibration fitted on the other half; undefined when one cannot be fitted. */
+export function crossValidated(
+  calibration: Calibration,
+  trials: readonly LiveTrial[],
+  halfOf: HalfOf,
+): CalibrationFor | undefined {
+  const inHalf = (half: 0 | 1) => trials.filter((trial) => halfOf(trial.enrollSpeaker, trial.testSpeaker) === half);
+  const byHalf = [refit(calibration, inHalf(1)), refit(calibration, inHalf(0))];
+  if (byHalf.includes(undefined)) return undefined;
+  return (enrollSpeaker, testSpeaker) => {
+    const half = halfOf(enrollSpeaker, testSpeaker);
+    return half === undefined ? undefined : byHalf[half];
+  };
+}
+
+type CalibrationName = CorpusResults['live'][number]['calibration'];
+
+export function playCalls(
+  calibrationName: CalibrationName,
+  trials: readonly LiveTrial[],
+  options: { readonly calibrationFor: CalibrationFor; readonly bootstrap: BootstrapOptions },
+): CorpusResults['live'][number] | undefined {
+  const judged = trials.flatMap((trial) => {
+    const calibration = options.calibrationFor(trial.enrollSpeaker, trial.testSpeaker);
+    return calibration ? [{ trial, calibration }] : [];
+  });
+  const sides = [true, false].map((target) => judged.filter(({ trial }) => trial.target === target));
+  const [owners, strangers] = sides as [typeof judged, typeof judged];
+  if (owners.length === 0 || strangers.length === 0) return undefined;
+  const [ownerTimes, strangerTimes] = [owners, strangers].map((side) =>
+    THRESHOLDS.map((threshold) => side.map(({ trial, calibration }) => acceptedAfterS(trial, calibration, threshold))),
+  ) as [(number | undefined)[][], (number | undefined)[][]];
+  const shares = (side: typeof judged, times: readonly (readonly (number | undefined)[])[]) =>
+    acceptedShares(
+      speakersOf(side.map(({ trial }) => trial)),
+      times.map((row) => Uint8Array.from(row, (time) => (time === undefined ? 0 : 1))),
+      options.bootstrap,
+    );
+  const [ownersAccepted, observed] = [shares(owners, ownerTimes), shares(strangers, strangerTimes)];
+  const rows = THRESHOLDS.map((threshold, row) => {
+    const times = ownerTimes[row]!.filter((time) => time !== undefined).sort((a, b) => a - b);
+    return {
+      threshold,
+      claimed: fmrFromScore(threshold),
+      observed: reported(observed[row]!),
+      ownersAccepted: reported(ownersAccepted[row]!),
+      medianSpeechS: times[times.length >> 1] ?? null,
+      curve: LOOKS_S.map((seconds): [number, number] => [
+        seconds,
+        times.filter((time) => time <= seconds).length / owners.length,
+      ]),
+    };
+  });
+  return { calibration: calibrationName, targets: owners.length, nontargets: strangers.length, rows };
+}
+
+/** Single comparisons: how many strangers get at least the score that stands for each claim. */
+export function checkClaims(
+  calibrationName: CalibrationName,
+  conditions: readonly ScoredTrials[],
+  options: { readonly calibrationFor: CalibrationFor; readonly bootstrap: BootstrapOptions },
+): CorpusResults['claims'][number] | undefined {
+  const claimed: number[] = [];
+  const people: { enrollSpeaker: string; testSpeaker: string }[] = [];
+  for (const trials of conditions) {
+    for (const [index, enrollSpeaker] of trials.enrollSpeakers.entries()) {
+      const testSpeaker = trials.testSpeakers[index]!;
+      const calibration = trials.isTarget[index] ? undefined : options.calibrationFor(enrollSpeaker, testSpeaker);
+      if (!calibration) continue;
+      claimed.push(impostorFmr(calibration, trials.normScores[index]!, trials.netSpeechMs[index]!));
+      people.push({ enrollSpeaker, testSpeaker });
+    }
+  }
+  if (claimed.length === 0) return undefined;
+  const observed = acceptedShares(
+    speakersOf(people),
+    CLAIMS.map((claim) => Uint8Array.from(claimed, (fmr) => (fmr <= claim ? 1 : 0))),
+    options.bootstrap,
+  );
+  const points = CLAIMS.map((claim, index) => ({ claimed: claim, observed: reported(observed[index]!) }));
+  return { calibration: calibrationName, nontargets: claimed.length, points };
+}
+
+function speakersOf(people: readonly { readonly enrollSpeaker: string; readonly testSpeaker: string }[]) {
+  const sides = {
+    enrollSpeakers: people.map(({ enrollSpeaker }) => enrollSpeaker),
+    testSpeakers: people.map(({ testSpeaker }) => testSpeaker),
+  };
+  return numberSpeakers(
+    sides,
+    Uint32Array.from(people, (_, index) => index),
+  );
+}
+
+function pairName({ enrollId, testId }: Trial): string {
+  return `${enrollId} ${testId}`;
+}

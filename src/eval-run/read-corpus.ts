@@ -1,0 +1,182 @@
+/**
+ * Finds the recordings of labelled speech in a folder. Two layouts: `index.tsv` (speaker, utterance, start_s, duration_s,
+ * file; a speaker written `person/call` says which call it was), and a folder per speaker with audio files in it, or with
+ * a folder per session that holds them.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
+import type { TrialSide } from '../evaluation/trials.js';
+import { EvaluationError } from './eval-error.js';
+
+export interface Recording extends TrialSide {
+  readonly path: string;
+  /** The stretch of the file that is meant; undefined = all of it. */
+  readonly part: { readonly fromS: number; readonly toS: number } | undefined;
+}
+
+export interface Corpus {
+  readonly name: string;
+  readonly recordings: readonly Recording[];
+  /** Whether the data say what was one call: without that, two recordings may share room and microphone. */
+  readonly sessionsKnown: boolean;
+}
+
+/** What counts as audio by its name; whether it is, the decoder finds out. */
+export const AUDIO_FILES: ReadonlySet<string> = new Set([
+  '.wav',
+  '.flac',
+  '.mp3',
+  '.ogg',
+  '.oga',
+  '.opus',
+  '.webm',
+  '.m4a',
+  '.aac',
+  '.amr',
+  '.au',
+]);
+/** What stands in the speaker column of audio nobody has labelled. */
+const UNLABELLED = new Set(['', '-', 'unknown']);
+
+/** Reads the layout that is there. Throws `EvaluationError` when the folder has no labelled speech. */
+export async function readCorpus(folder: string): Promise<Corpus> {
+  const name = word(basename(resolve(folder)));
+  const index = await readFile(join(folder, 'index.tsv'), 'utf8').catch(() => undefined);
+  const corpus = index === undefined ? await readSpeakerFolders(folder, name) : readIndex(folder, name, index);
+  if (corpus.recordings.length === 0) {
+    throw new EvaluationError(
+      `No labelled speech in ${folder}: expected index.tsv (speaker, utterance, start_s, duration_s, file), ` +
+        'or folders named after speakers with audio files in them',
+    );
+  }
+  return corpus;
+}
+
+/** Several folders; their last names must differ, because ids of recordings begin with them. */
+export async function readCorpora(folders: readonly string[]): Promise<readonly Corpus[]> {
+  const corpora = await Promise.all(folders.map(readCorpus));
+  const names = corpora.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new EvaluationError(`Two data folders are called ${twice}: rename one`);
+  return corpora;
+}
+
+interface Utterance {
+  readonly fromS: number;
+  readonly toS: number;
+}
+
+function readIndex(folder: string, name: string, text: string): Corpus {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
+  const header = lines.shift()?.split('\t') ?? [];
+  const column = (title: string): number => {
+    const at = header.indexOf(title);
+    if (at < 0) throw new EvaluationError(`${join(folder, 'index.tsv')} has no column "${title}"`);
+    return at;
+  };
+  const [speakerAt, startAt, durationAt, fileAt] = ['speaker', 'start_s', 'duration_s', 'file'].map(column);
+  const groups = new Map<string, { speaker: string; file: string; utterances: Utterance[] }>();
+  for (const [index, line] of lines.entries()) {
+    const cells = line.split('\t');
+    const [speaker = '', file = ''] = [cells[speakerAt!], cells[fileAt!]];
+    const [fromS, durationS] = [Number(cells[startAt!]), Number(cells[durationAt!])];
+    if (file === '' || !(fromS >= 0) || !(durationS > 0)) {
+      throw new EvaluationError(`${join(folder, 'index.tsv')}, line ${index + 2}: cannot be read`);
+    }
+    if (UNLABELLED.has(speaker)) continue;
+    const key = `${speaker}\t${file}`;
+    const group = groups.get(key) ?? { speaker, file, utterances: [] };
+    group.utterances.push({ fromS, toS: fromS + durationS });
+    groups.set(key, group);
+  }
+  const all = [...groups.values()];
+  const sessionsKnown = all.length > 0 && all.every(({ speaker }) => /^[^/]+\/.+$/.test(speaker));
+  const filesWithSeveral = repeated(all.map(({ file }) => file));
+  const recordings = all.flatMap(({ speaker, file, utterances }) => {
+    const [person, call] = sessionsKnown ? speaker.split('/', 2) : [speaker, file];
+    const side = { speaker: word(`${name}/${person}`), corpus: name, path: join(folder, file) };
+    if (sessionsKnown) {
+      const part = filesWithSeveral.has(file) ? spanOf(utterances) : undefined;
+      return [{ ...side, id: word(`${name}/${speaker}`), session: word(`${name}/${speaker}/${call}`), part }];
+    }
+    // One sitting per speaker: the only two recordings to compare are its first and its second half.
+    return halves(utterances).map((half, index) => {
+      const id = word(`${name}/${speaker}/${basename(file, extname(file))}-${index + 1}`);
+      return { ...side, id, session: id, part: spanOf(half) };
+    });
+  });
+  return { name, recordings, sessionsKnown };
+}
+
+async function readSpeakerFolders(folder: string, name: string): Promise<Corpus> {
+  const recordings: Recording[] = [];
+  let nested = 0;
+  for (const speaker of await subfolders(folder)) {
+    const own = join(folder, speaker);
+    const add = (path: string, session: string, id: string) =>
+      recordings.push({
+        id: word(id),
+        speaker: word(`${name}/${speaker}`),
+        session: word(session),
+        corpus: name,
+        path,
+        part: undefined,
+      });
+    for (const file of await audioFiles(own))
+      add(join(own, file), `${name}/${speaker}/${file}`, `${name}/${speaker}/${file}`);
+    for (const session of await subfolders(own)) {
+      for (const file of await audioFiles(join(own, session))) {
+        nested++;
+        add(join(own, session, file), `${name}/${speaker}/${session}`, `${name}/${speaker}/${session}/${file}`);
+      }
+    }
+  }
+  return { name, recordings, sessionsKnown: recordings.length > 0 && nested === recordings.length };
+}
+
+async function subfolders(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => {
+    throw new EvaluationError(`The data folder ${folder} cannot be read`);
+  });
+  return entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+}
+
+async function audioFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && AUDIO_FILES.has(extname(entry.name).toLowerCase()))
+    .map((entry) => entry.name)
+    .sort();
+}
+
+/** Two parts of about the same length of speech, cut between utterances; one when there is only one utterance. */
+function halves(utterances: readonly Utterance[]): (readonly Utterance[])[] {
+  if (utterances.length < 2) return [utterances];
+  const sorted = [...utterances].sort((a, b) => a.fromS - b.fromS);
+  const total = sorted.reduce((sum, { fromS, toS }) => sum + toS - fromS, 0);
+  let [heard, cut] = [0, 0];
+  while (cut < sorted.length - 1 && (cut === 0 || heard < total / 2)) {
+    heard += sorted[cut]!.toS - sorted[cut]!.fromS;
+    cut++;
+  }
+  return [sorted.slice(0, cut), sorted.slice(cut)];
+}
+
+function spanOf(utterances: readonly Utterance[]): { fromS: number; toS: number } {
+  return {
+    fromS: Math.min(...utterances.map(({ fromS }) => fromS)),
+    toS: Math.max(...utterances.map(({ toS }) => toS)),
+  };
+}
+
+function repeated(values: readonly string[]): ReadonlySet<string> {
+  return new Set(values.filter((value, index) => values.indexOf(value) !== index));
+}
+
+/** Trial lists are separated by spaces. */
+function word(text: string): string {
+  return text.replace(/\s+/g, '_');
+}

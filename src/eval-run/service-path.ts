@@ -1,0 +1,119 @@
+/** The service's own way from a recording to an embedding: decoder, gate, speech detector, windows, inference children. */
+import { z } from 'zod';
+import { downmix } from '../audio/pcm.js';
+import { writeWav } from '../audio/wav.js';
+import type { EmbedderConfig, RecordingsConfig } from '../config/config.js';
+import { WorkLimit } from '../domain/admission.js';
+import { CallerSpeech } from '../domain/caller-speech/caller-speech.js';
+import { listenToRecording } from '../domain/caller-speech/listen-to-recording.js';
+import { SpeechEmbedding } from '../domain/caller-speech/speech-embedding.js';
+import { VoiceAuthError } from '../domain/errors.js';
+import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
+import { Cohort } from '../domain/scoring/score-normalisation.js';
+import { openEmbedder } from '../embedder/open-embedder.js';
+import { createLogger } from '../observability/logger.js';
+import { Metrics } from '../observability/metrics.js';
+import { WorkerRecordingDecoder } from '../recordings/worker-recording-decoder.js';
+import type { Sound } from './degradations.js';
+
+/**
+ * Counts up whenever the way from audio to embedding changes (decoder, gate, detector, windows, pooling), so that nothing
+ * made the old way is taken from a cache.
+ */
+export const PIPELINE_VERSION = 1;
+
+export interface ServicePath {
+  readonly modelId: string;
+  /** Identifies the weights: the manifest's SHA-256 of `model.onnx`. */
+  readonly modelSha256: string;
+  readonly sampleRateHz: number;
+  readonly minWindowMs: number;
+  readonly calibration: Calibration;
+  /** The data that the calibration says it was fitted on. */
+  readonly fittedOn: string | null;
+  readonly cohort: Cohort;
+  /** Decodes a recording, mixed down to mono. */
+  decode(bytes: Uint8Array, signal: AbortSignal): Promise<Sound>;
+  /** Net speech of a recording (at the model's rate), at most `maxSpeechMs` of it. */
+  hear(recording: Uint8Array | Sound, options: HearOptions): Promise<Float32Array>;
+  embedding(signal: AbortSignal): (speech: Float32Array) => Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+export interface HearOptions {
+  readonly maxSpeechMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface ServicePathConfig {
+  readonly embedder: Pick<EmbedderConfig, 'modelsDir' | 'modelId'>;
+  readonly recordings: RecordingsConfig;
+  /** Inference children, and recordings in work at once. */
+  readonly jobs: number;
+  /** Compiled modules for tests that run TypeScript sources. */
+  readonly modules?: { readonly inferenceChild: URL; readonly decodeWorker: URL };
+}
+
+const CLOSE_TIMEOUT_MS = 5000;
+const fittedOnSchema = z.object({ fittedOn: z.string().optional() });
+
+/** Starts the children and the decoder. Throws `ModelPackageError` or `InferenceUnavailable` when they do not start. */
+export async function openServicePath(config: ServicePathConfig): Promise<ServicePath> {
+  const { jobs, modules } = config;
+  const model = await openEmbedder(
+    // Nobody waits for an answer here, so nothing is refused.
+    { ...config.embedder, children: jobs, maxWaiting: 10_000, queueTimeoutMs: 3_600_000 },
+    { metrics: new Metrics(), logger: createLogger('warn'), childModule: modules?.inferenceChild },
+  );
+  const decoder = new WorkerRecordingDecoder(config.recordings, {
+    threads: 1,
+    maxWaiting: 10_000,
+    queueTimeoutMs: 600_000,
+    ...(modules ? { workerModule: modules.decodeWorker } : {}),
+  });
+  const close = async (): Promise<void> => {
+    await Promise.all([model.drain(CLOSE_TIMEOUT_MS), decoder.close()]);
+  };
+  try {
+    const { manifest } = model.package;
+    const calibration = calibrationSchema.parse(model.package.calibration);
+    const cohort = new Cohort(model.package.cohort, manifest.embeddingSize, { top: calibration.cohortTop });
+    const recordings = new WorkLimit({ max: 10_000, what: 'recordings', retryAfterSeconds: 1 });
+    const fetcher = { fetch: () => Promise.reject(new VoiceAuthError('InternalError', 'Nothing is fetched here')) };
+    return {
+      modelId: manifest.id,
+      modelSha256: manifest.model.sha256,
+      sampleRateHz: model.detector.sampleRateHz,
+      minWindowMs: manifest.window.minMs,
+      calibration,
+      fittedOn: fittedOnSchema.parse(model.package.calibration).fittedOn ?? null,
+      cohort,
+      decode: async (bytes, signal) => {
+        const { channels, sampleRateHz } = await decoder.decode(bytes, { signal });
+        return { samples: downmix(channels), sampleRateHz };
+      },
+      hear: async (recording, { maxSpeechMs, signal }) => {
+        const bytes =
+          recording instanceof Uint8Array
+            ? recording
+            : writeWav(recording.samples, recording.sampleRateHz, { encoding: 'pcm_s16le' });
+        const speech = new CallerSpeech({
+          detector: model.detector,
+          maxSpeechMs,
+          inference: { priority: 'upload', signal },
+        });
+        const source = { kind: 'upload', bytes, channel: undefined } as const;
+        await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
+        return speech.samples();
+      },
+      embedding: (signal) => {
+        const windows = new SpeechEmbedding(model.embedder);
+        return (speech) => windows.embed(speech, { priority: 'upload', signal });
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Costs of decisions that were already taken, for several systems on the same trials. All systems see the same resamples, so
+ * the interval of a difference is that of the difference and not of two unrelated figures.
+ */
+import { type BootstrapOptions, bootstrapBySpeaker, type TrialSpeakers } from './bootstrap.js';
+import { normalisedDcf } from './dcf.js';
+import type { Estimate } from './measure.js';
+
+export interface DecidedTrials {
+  readonly speakers: TrialSpeakers;
+  readonly isTarget: Uint8Array;
+}
+
+export interface DecisionCost {
+  readonly pMiss: Estimate;
+  readonly pFa: Estimate;
+  readonly dcf: Estimate;
+  /** Share of the first system's cost that this one saves; negative when it costs more. */
+  readonly saved: Estimate;
+}
+
+/**
+ * `accepted`: one array per system, 1 where it accepts the trial, a share where it was asked several times. The first system
+ * is what the others are compared with.
+ */
+export function compareDecisions(
+  trials: DecidedTrials,
+  accepted: readonly ArrayLike<number>[],
+  options: { readonly pTarget: number; readonly bootstrap: BootstrapOptions },
+): readonly DecisionCost[] {
+  const { speakers, isTarget } = trials;
+  const unit = new Float64Array(isTarget.length).fill(1);
+  const statistic = (weights: Float64Array): readonly number[] | undefined => {
+    const rates = accepted.map((decisions) => errorRates(isTarget, decisions, weights));
+    if (rates.some((pair) => pair === undefined)) return undefined;
+    const costs = rates.map((pair) => normalisedDcf(pair!.pMiss, pair!.pFa, { pTarget: options.pTarget }));
+    return rates.flatMap((pair, index) => [
+      pair!.pMiss,
+      pair!.pFa,
+      costs[index]!,
+      savedShare(costs[index]!, costs[0]!),
+    ]);
+  };
+  const values = statistic(unit);
+  if (!values) throw new RangeError('decisions can only be compared on targets and nontargets');
+  const intervals = bootstrapBySpeaker(speakers, statistic, options.bootstrap);
+  const estimateAt = (index: number): Estimate => ({ value: values[index]!, interval: intervals[index] });
+  return accepted.map((_, system) => ({
+    pMiss: estimateAt(4 * system),
+    pFa: estimateAt(4 * system + 1),
+    dcf: estimateAt(4 * system + 2),
+    saved: estimateAt(4 * system + 3),
+  }));
+}
+
+/**
+ * Shares of accepted trials of one class at several settings, with intervals: observed false matches per claim, or owners
+ * accepted per threshold. `accepted[k][i]`: whether setting k accepts trial i.
+ */
+export function acceptedShares(
+  speakers: TrialSpeakers,
+  accepted: readonly Uint8Array[],
+  bootstrap: BootstrapOptions,
+): readonly Estimate[] {
+  const statistic = (weights: Float64Array): readonly number[] | undefined => {
+    let total = 0;
+    for (let i = 0; i < weights.length; i++) total += weights[i]!;
+    if (total === 0) return undefined;
+    return accepted.map((decisions) => {
+      let sum = 0;
+      for (let i = 0; i < weights.length; i++) sum += decisions[i]! * weights[i]!;
+      return sum / total;
+    });
+  };
+  const values = statistic(new Float64Array(speakers.enroll.length).fill(1));
+  if (!values) throw new RangeError('no trials to count');
+  const intervals = bootstrapBySpeaker(speakers, statistic, bootstrap);
+  return values.map((value, index) => ({ value, interval: intervals[index] }));
+}
+
+/** Where the first costs nothing there is nothing to save: equal is 0, and anything else is called twice as much. */
+function savedShare(cost: number, first: number): number {
+  if (first === 0) return cost === 0 ? 0 : -1;
+  return 1 - cost / first;
+}
+
+function errorRates(isTarget: Uint8Array, accepted: ArrayLike<number>, weights: Float64Array) {
+  let [targets, nontargets, missed, matched] = [0, 0, 0, 0];
+  for (let i = 0; i < isTarget.length; i++) {
+    const weight = weights[i]!;
+    if (isTarget[i]) {
+      targets += weight;
+      missed += weight * (1 - accepted[i]!);
+    } else {
+      nontargets += weight;
+      matched += weight * accepted[i]!;
+    }
+  }
+  return targets > 0 && nontargets > 0 ? { pMiss: missed / targets, pFa: matched / nontargets } : undefined;
+}

@@ -1,0 +1,99 @@
+/** All the figures of one set of scores, with intervals. */
+import { type BootstrapOptions, bootstrapBySpeaker, type Interval } from './bootstrap.js';
+import { cllrCosts, minCllr, weightedCllr } from './cllr.js';
+import { actDcf, minDcf } from './dcf.js';
+import { convexHull, detCurve, pMissAtPFa } from './det.js';
+import { eer, rocchEer } from './eer.js';
+import { type SortedScores, sortScores, type TrialWeights, totalWeights } from './scores.js';
+
+/** Priors of a target at which costs are given, and false match rates at which misses are. */
+export const TARGET_PRIORS = [0.01, 0.05] as const;
+export const FALSE_MATCH_RATES = [0.1, 0.01, 0.001] as const;
+
+export interface SpeakerTrials {
+  readonly scores: ArrayLike<number>;
+  readonly isTarget: ArrayLike<boolean | number>;
+  /** Speaker on each side of each trial. */
+  readonly enrollSpeakers: readonly string[];
+  readonly testSpeakers: readonly string[];
+}
+
+export interface MeasureOptions {
+  /** Whether scores are log-likelihood ratios: only then do actual costs and Cllr mean anything. */
+  readonly areLlrs: boolean;
+  /** Undefined = no intervals. */
+  readonly bootstrap: BootstrapOptions | undefined;
+}
+
+export interface Estimate {
+  readonly value: number;
+  readonly interval: Interval | undefined;
+}
+
+export type Measures = Readonly<Record<string, Estimate>>;
+
+/** `eer`, `rocchEer`, `minDcf@<prior>`, `minCllr`, `pMiss@<fmr>`, and for llrs `actDcf@<prior>` and `cllr`. */
+export function measure(trials: SpeakerTrials, options: MeasureOptions): Measures {
+  const sorted = sortScores(trials.scores, trials.isTarget);
+  const costs = options.areLlrs ? cllrCosts(sorted) : undefined;
+  return estimate(trials, sorted, (weights) => figures(sorted, costs, weights), options.bootstrap);
+}
+
+/** Named figures of the trials as they are, and their intervals over resampled speakers. */
+export function estimate(
+  trials: Pick<SpeakerTrials, 'enrollSpeakers' | 'testSpeakers'>,
+  sorted: SortedScores,
+  figuresOf: (weights: TrialWeights) => Readonly<Record<string, number>>,
+  bootstrap: BootstrapOptions | undefined,
+): Measures {
+  const values = figuresOf(undefined);
+  const intervals = bootstrap
+    ? bootstrapBySpeaker(
+        numberSpeakers(trials, sorted.order),
+        (weights) => {
+          const { target, nontarget } = totalWeights(sorted, weights);
+          return target > 0 && nontarget > 0 ? Object.values(figuresOf(weights)) : undefined;
+        },
+        bootstrap,
+      )
+    : [];
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value], index) => [name, { value, interval: intervals[index] }]),
+  );
+}
+
+/** Speakers as numbers, trials in the order of `order`. */
+export function numberSpeakers(
+  { enrollSpeakers, testSpeakers }: Pick<SpeakerTrials, 'enrollSpeakers' | 'testSpeakers'>,
+  order: Uint32Array,
+) {
+  const numbers = new Map<string, number>();
+  const numberOf = (speaker: string): number => {
+    const known = numbers.get(speaker) ?? numbers.size;
+    numbers.set(speaker, known);
+    return known;
+  };
+  const enroll = Uint32Array.from(order, (index) => numberOf(enrollSpeakers[index]!));
+  const test = Uint32Array.from(order, (index) => numberOf(testSpeakers[index]!));
+  return { enroll, test, speakers: numbers.size };
+}
+
+function figures(
+  sorted: SortedScores,
+  costs: Float64Array | undefined,
+  weights: TrialWeights,
+): Readonly<Record<string, number>> {
+  const curve = detCurve(sorted, weights);
+  const hull = convexHull(curve);
+  const found: Record<string, number> = { eer: eer(curve), rocchEer: rocchEer(curve, hull) };
+  for (const pTarget of TARGET_PRIORS) found[`minDcf@${pTarget}`] = minDcf(curve, { pTarget }, hull);
+  found.minCllr = minCllr(curve, hull);
+  for (const fmr of FALSE_MATCH_RATES) found[`pMiss@${fmr}`] = pMissAtPFa(curve, fmr);
+  if (costs) {
+    for (const pTarget of TARGET_PRIORS) {
+      found[`actDcf@${pTarget}`] = actDcf(sorted, { pTarget }, weights ? { weights } : {});
+    }
+    found.cllr = weightedCllr(sorted, costs, weights);
+  }
+  return found;
+}

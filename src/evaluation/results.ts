@@ -1,0 +1,114 @@
+/** What an evaluation found, as it is written for machines (`results.json`) and rendered for people. */
+import { z } from 'zod';
+
+const estimate = z.strictObject({
+  value: z.number(),
+  /** 95 % of resamples of the speakers lie in here. */
+  low: z.number().nullable(),
+  high: z.number().nullable(),
+});
+
+const systemName = z.enum(['cosine', 'as-norm', 'calibrated']);
+
+const system = z.strictObject({
+  system: systemName,
+  targets: z.number().int(),
+  nontargets: z.number().int(),
+  measures: z.record(z.string(), estimate),
+  /** [fmr, fnmr], from accepting everybody to accepting nobody; thinned for drawing. */
+  det: z.array(z.tuple([z.number(), z.number()])).min(2),
+  /** Shares of targets and of nontargets per bin of equal width between `from` and `to`. */
+  histogram: z.strictObject({
+    from: z.number(),
+    to: z.number(),
+    targets: z.array(z.number()),
+    nontargets: z.array(z.number()),
+  }),
+});
+
+const condition = z.strictObject({
+  name: z.string(),
+  degradation: z.string(),
+  enroll: z.string(),
+  test: z.string(),
+  systems: z.array(system).min(1),
+});
+
+const decisions = z.strictObject({
+  /** A condition's name, or `all conditions`. */
+  condition: z.string(),
+  pTarget: z.number(),
+  targets: z.number().int(),
+  nontargets: z.number().int(),
+  systems: z.array(
+    z.strictObject({ system: systemName, pMiss: estimate, pFa: estimate, actDcf: estimate, saved: estimate }),
+  ),
+});
+
+const calibrationName = z.enum(['shipped', 'cross-validated']);
+
+const claims = z.strictObject({
+  calibration: calibrationName,
+  nontargets: z.number().int(),
+  points: z.array(z.strictObject({ claimed: z.number(), observed: estimate })),
+});
+
+const live = z.strictObject({
+  calibration: calibrationName,
+  targets: z.number().int(),
+  nontargets: z.number().int(),
+  rows: z.array(
+    z.strictObject({
+      threshold: z.number(),
+      claimed: z.number(),
+      observed: estimate,
+      ownersAccepted: estimate,
+      medianSpeechS: z.number().nullable(),
+      /** [net speech in s, share of owners accepted by then]. */
+      curve: z.array(z.tuple([z.number(), z.number()])),
+    }),
+  ),
+});
+
+const corpus = z.strictObject({
+  name: z.string(),
+  speakers: z.number().int(),
+  recordings: z.number().int(),
+  /** Recordings with too little speech for the model. */
+  unusable: z.number().int(),
+  sessionsKnown: z.boolean(),
+  conditions: z.array(condition),
+  decisions: z.array(decisions),
+  claims: z.array(claims),
+  live: z.array(live),
+});
+
+export const resultsSchema = z.strictObject({
+  formatVersion: z.literal(1),
+  createdAt: z.string(),
+  serviceVersion: z.string(),
+  command: z.string(),
+  model: z.strictObject({ id: z.string(), sha256: z.string(), fittedOn: z.string().nullable() }),
+  settings: z.strictObject({
+    resamples: z.number().int(),
+    seed: z.number().int(),
+    maxSpeechMs: z.number(),
+    degraded: z.enum(['test', 'both']),
+  }),
+  corpora: z.array(corpus),
+  notes: z.array(z.string()),
+});
+
+export type Results = z.output<typeof resultsSchema>;
+export type CorpusResults = Results['corpora'][number];
+export type ConditionResults = CorpusResults['conditions'][number];
+export type SystemResults = ConditionResults['systems'][number];
+export type SystemName = SystemResults['system'];
+export type ReportedEstimate = z.output<typeof estimate>;
+
+/** How systems are called in text for people. */
+export const SYSTEM_TITLES: Readonly<Record<SystemName, string>> = {
+  cosine: 'raw cosine',
+  'as-norm': 'AS-norm',
+  calibrated: 'AS-norm + calibration',
+};

@@ -1,0 +1,86 @@
+/** What an evaluation says, in sentences for people who do not read tables. */
+import { percent, percentDigits } from './plots/chart.js';
+import { conditionTitle } from './plots/plots.js';
+import { type CorpusResults, type ReportedEstimate, SYSTEM_TITLES } from './results.js';
+
+/** The threshold that the service has unless it is told another. */
+const DEFAULT_THRESHOLD = 0.82;
+/** What normalisation and calibration are meant to save; less is said to be less. */
+const WORTH_SAVING = 0.15;
+
+export function summarise(corpus: CorpusResults): string[] {
+  return [
+    `${corpus.speakers} people in ${corpus.recordings} recordings` +
+      (corpus.unusable > 0 ? `, ${corpus.unusable} of them with too little speech for the model.` : '.'),
+    ...errorSentences(corpus),
+    ...liveSentence(corpus),
+    ...savingSentences(corpus),
+  ];
+}
+
+function errorSentences({ conditions }: CorpusResults): string[] {
+  const rates = conditions.map((condition) => {
+    const system = condition.systems.find((entry) => entry.system === 'as-norm') ?? condition.systems[0]!;
+    return { condition, system, eer: system.measures.eer! };
+  });
+  const sorted = [...rates].sort((a, b) => a.eer.value - b.eer.value);
+  const [best, worst] = [sorted[0]!, sorted.at(-1)!];
+  const said = ({ condition, eer }: typeof best) => `${withInterval(eer)} (${conditionTitle(condition)})`;
+  const first =
+    `Where as many owners are missed as strangers matched, ${SYSTEM_TITLES[best.system.system]} is wrong in ` +
+    (best === worst ? `${said(best)} of trials.` : `${said(best)} to ${said(worst)} of trials.`);
+  const misses = best.system.measures['pMiss@0.01']!;
+  return [
+    first,
+    `At a threshold that matches 1 stranger in 100, ${withInterval(misses)} of owners are missed at best (${conditionTitle(best.condition)}).`,
+  ];
+}
+
+function liveSentence({ live }: CorpusResults): string[] {
+  const checked = live.find(({ calibration }) => calibration === 'cross-validated') ?? live[0];
+  const row = checked?.rows.find(({ threshold }) => threshold === DEFAULT_THRESHOLD);
+  if (!checked || !row) return [];
+  const { claimed, observed } = row;
+  const verdict =
+    (observed.low ?? observed.value) > claimed
+      ? 'the claim is not kept'
+      : (observed.high ?? observed.value) < claimed
+        ? 'fewer than claimed'
+        : 'the interval includes the claim';
+  const time = row.medianSpeechS === null ? '' : `, half of these within ${row.medianSpeechS} s of speech`;
+  const how =
+    checked.calibration === 'cross-validated' ? 'calibrated on other people' : 'with the calibration as shipped';
+  return [
+    `Whole calls at the default threshold of ${row.threshold} (${how}): ${withInterval(row.ownersAccepted)} of owners are accepted${time}. ` +
+      `False matches: ${percent(claimed)} claimed, ${withInterval(observed)} observed; ${verdict}.`,
+  ];
+}
+
+function savingSentences({ decisions }: CorpusResults): string[] {
+  const pooled = decisions.filter(({ condition }) => condition === 'all conditions');
+  const shown = pooled.length > 0 ? pooled : decisions;
+  return shown.flatMap(({ pTarget, systems }) => {
+    const calibrated = systems.find(({ system }) => system === 'calibrated');
+    if (!calibrated) return [];
+    const { saved } = calibrated;
+    const much = saved.value < WORTH_SAVING ? `: less than the ${percent(WORTH_SAVING)} hoped for` : '';
+    const verb = saved.value >= 0 ? `costs ${percent(saved.value)} less` : `costs ${percent(-saved.value)} more`;
+    const interval =
+      saved.low === null || saved.high === null
+        ? ''
+        : ` (95 % interval of the saving: ${percentDigits(saved.low)} to ${percent(saved.high)})`;
+    const useless = systems.every((entry) => entry.actDcf.value >= 1)
+      ? ' None of them does better than refusing everybody.'
+      : '';
+    return [
+      `Deciding by AS-norm and calibration ${verb} than by raw cosine with the best fixed threshold when one attempt in ` +
+        `${Math.round(1 / pTarget)} is by the owner${interval}${much}.${useless}`,
+    ];
+  });
+}
+
+function withInterval({ value, low, high }: ReportedEstimate): string {
+  return low === null || high === null
+    ? percent(value)
+    : `${percent(value)} [${percentDigits(low)} to ${percentDigits(high)}]`;
+}

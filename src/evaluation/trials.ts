@@ -1,0 +1,83 @@
+/**
+ * Trial lists: which recording is compared with which, and whether the same person speaks in both. Kaldi's text form, one
+ * trial a line: `enroll-id test-id target|nontarget`.
+ */
+
+/** A recording as far as trials are concerned. */
+export interface TrialSide {
+  readonly id: string;
+  readonly speaker: string;
+  /** One call or sitting; within one, the channel gives the speaker away. */
+  readonly session: string;
+  readonly corpus: string;
+}
+
+export interface Trial {
+  readonly enrollId: string;
+  readonly testId: string;
+  readonly target: boolean;
+}
+
+/**
+ * All ordered pairs of recordings of different sessions, corpus by corpus in the order given. Never a pair within one
+ * session, where the channel is the same; never a pair across corpora, where bandwidth and room tell the two apart.
+ */
+export function buildTrials(sides: readonly TrialSide[]): Trial[] {
+  const byCorpus = new Map<string, TrialSide[]>();
+  const ids = new Set<string>();
+  for (const side of sides) {
+    if (ids.has(side.id)) throw new RangeError(`two recordings are called ${side.id}`);
+    ids.add(side.id);
+    const members = byCorpus.get(side.corpus);
+    if (members) members.push(side);
+    else byCorpus.set(side.corpus, [side]);
+  }
+  const trials: Trial[] = [];
+  for (const members of byCorpus.values()) {
+    for (const enroll of members) {
+      for (const test of members) {
+        const target = enroll.speaker === test.speaker;
+        if (enroll === test || (target && enroll.session === test.session)) continue;
+        trials.push({ enrollId: enroll.id, testId: test.id, target });
+      }
+    }
+  }
+  return trials;
+}
+
+/** One line per trial, each ended by a line feed. Throws `RangeError` for an id that the form cannot hold. */
+export function formatTrials(trials: readonly Trial[]): string {
+  return trials
+    .map(({ enrollId, testId, target }) => {
+      for (const id of [enrollId, testId]) {
+        if (!/^\S+$/.test(id)) throw new RangeError(`"${id}" cannot stand in a trial list: it is empty or has spaces`);
+      }
+      return `${enrollId} ${testId} ${target ? 'target' : 'nontarget'}\n`;
+    })
+    .join('');
+}
+
+export type ParsedTrials =
+  | { readonly kind: 'trials'; readonly trials: readonly Trial[] }
+  | { readonly kind: 'invalid'; readonly line: number; readonly problem: string };
+
+/** Reads a trial list; empty lines are skipped. */
+export function parseTrials(text: string): ParsedTrials {
+  const trials: Trial[] = [];
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === '') continue;
+    const [enrollId, testId, label, ...rest] = line.trim().split(/\s+/);
+    if (enrollId === undefined || testId === undefined || label === undefined || rest.length > 0) {
+      return {
+        kind: 'invalid',
+        line: index + 1,
+        problem: 'a trial has three words: enroll-id test-id target|nontarget',
+      };
+    }
+    if (label !== 'target' && label !== 'nontarget') {
+      return { kind: 'invalid', line: index + 1, problem: `"${label}" is neither target nor nontarget` };
+    }
+    trials.push({ enrollId, testId, target: label === 'target' });
+  }
+  return { kind: 'trials', trials };
+}

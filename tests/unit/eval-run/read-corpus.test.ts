@@ -1,0 +1,111 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readCorpora, readCorpus } from '../../../src/eval-run/read-corpus.js';
+import { buildTrials } from '../../../src/evaluation/trials.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = join(await mkdtemp(join(tmpdir(), 'corpus-')), 'my calls');
+  await mkdir(folder);
+});
+afterEach(() => rm(join(folder, '..'), { recursive: true }));
+
+const index = (lines: readonly string[], header = 'speaker\tutterance\tstart_s\tduration_s\tfile') =>
+  writeFile(join(folder, 'index.tsv'), [header, ...lines, ''].join('\n'));
+
+describe('index.tsv', () => {
+  it('knows calls by person/call', async () => {
+    await index([
+      'ann/1\tu1\t0.0\t2.0\ta1.flac',
+      'ann/1\tu2\t2.1\t2.0\ta1.flac',
+      'ann/2\tu3\t0\t1\ta2.flac',
+      'bob/1\tu4\t0\t1\tb1.flac',
+    ]);
+    const corpus = await readCorpus(folder);
+    expect(corpus).toMatchObject({ name: 'my_calls', sessionsKnown: true });
+    expect(corpus.recordings).toMatchObject([
+      { id: 'my_calls/ann/1', speaker: 'my_calls/ann', path: join(folder, 'a1.flac'), part: undefined },
+      { id: 'my_calls/ann/2', speaker: 'my_calls/ann' },
+      { id: 'my_calls/bob/1', speaker: 'my_calls/bob' },
+    ]);
+    expect(buildTrials(corpus.recordings).filter(({ target }) => target)).toHaveLength(2);
+  });
+
+  it('takes the stretch of a file that holds several calls', async () => {
+    await index(['ann/1\tu1\t0.5\t2.0\tall.flac', 'bob/1\tu2\t3.0\t1.5\tall.flac', 'bob/1\tu3\t5.0\t1.0\tall.flac']);
+    const { recordings } = await readCorpus(folder);
+    expect(recordings.map(({ part }) => part)).toEqual([
+      { fromS: 0.5, toS: 2.5 },
+      { fromS: 3, toS: 6 },
+    ]);
+  });
+
+  it('halves the one file of a speaker whose calls are not known, between utterances', async () => {
+    await index([
+      'ann\tu1\t0\t4\ta.opus',
+      'ann\tu2\t4.1\t1\ta.opus',
+      'ann\tu3\t5.2\t3\ta.opus',
+      'bob\tu4\t0\t9\tb.opus',
+      '-\tn\t0\t1\tn.opus',
+    ]);
+    const corpus = await readCorpus(folder);
+    expect(corpus.sessionsKnown).toBe(false);
+    expect(corpus.recordings.map(({ id, part }) => [id, part])).toEqual([
+      ['my_calls/ann/a-1', { fromS: 0, toS: 4 }],
+      ['my_calls/ann/a-2', { fromS: 4.1, toS: 8.2 }],
+      ['my_calls/bob/b-1', { fromS: 0, toS: 9 }],
+    ]);
+  });
+
+  it.each([
+    { what: 'a column that is missing', lines: [], header: 'speaker\tfile', message: /no column "start_s"/ },
+    { what: 'a line without numbers', lines: ['ann/1\tu\tx\t2\ta.flac'], header: undefined, message: /line 2: cannot/ },
+    { what: 'nobody labelled', lines: ['-\tu\t0\t2\ta.flac'], header: undefined, message: /No labelled speech/ },
+  ])('names $what', async ({ lines, header, message }) => {
+    await index(lines, header);
+    await expect(readCorpus(folder)).rejects.toThrow(message);
+  });
+});
+
+describe('folders of speakers', () => {
+  const put = async (path: string) => {
+    await mkdir(join(folder, path, '..'), { recursive: true });
+    await writeFile(join(folder, path), '');
+  };
+
+  it('takes every audio file as a recording of its own', async () => {
+    for (const path of ['ann/b.wav', 'ann/a.MP3', 'ann/notes.txt', 'bob/a.wav', 'stray.wav']) await put(path);
+    const corpus = await readCorpus(folder);
+    expect(corpus.sessionsKnown).toBe(false);
+    expect(corpus.recordings.map(({ id }) => id)).toEqual([
+      'my_calls/ann/a.MP3',
+      'my_calls/ann/b.wav',
+      'my_calls/bob/a.wav',
+    ]);
+  });
+
+  it('knows sessions by the folders between', async () => {
+    for (const path of ['ann/s1/1.wav', 'ann/s1/2.wav', 'ann/s2/1.wav', 'bob/s1/1.wav']) await put(path);
+    const corpus = await readCorpus(folder);
+    expect(corpus.sessionsKnown).toBe(true);
+    const targets = buildTrials(corpus.recordings).filter(({ target }) => target);
+    expect(targets.map(({ enrollId, testId }) => `${enrollId} ${testId}`).sort()).toEqual([
+      'my_calls/ann/s1/1.wav my_calls/ann/s2/1.wav',
+      'my_calls/ann/s1/2.wav my_calls/ann/s2/1.wav',
+      'my_calls/ann/s2/1.wav my_calls/ann/s1/1.wav',
+      'my_calls/ann/s2/1.wav my_calls/ann/s1/2.wav',
+    ]);
+  });
+
+  it('says what is expected when nothing is there', async () => {
+    await expect(readCorpus(folder)).rejects.toThrow(/No labelled speech in .* index.tsv/);
+    await expect(readCorpus(join(folder, 'nowhere'))).rejects.toThrow(/cannot be read/);
+  });
+
+  it('refuses two folders of one name, whose recordings could not be told apart', async () => {
+    await put('ann/a.wav');
+    await expect(readCorpora([folder, folder])).rejects.toThrow(/called my_calls/);
+  });
+});
