@@ -3,7 +3,8 @@
  *
  * Every call goes through the service's own path (decoder, gate, speech detector, windows). Reference: the first 15 s of
  * net speech of a call; probes: the first 2, 3, 4, ... s of another call, as the looks at a live call see them. Nontarget
- * pairs give the tail (quantiles of the normScore per amount of speech); target pairs are only counted. With --check the
+ * pairs give the tail, and the budget that each look may spend so that the whole procedure keeps its claim; target pairs are
+ * only counted. With --check the
  * tail is also fitted on one half of the people and measured on the other, both ways.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,11 +15,12 @@ import { WorkLimit } from '../src/domain/admission.js';
 import { CallerSpeech } from '../src/domain/caller-speech/caller-speech.js';
 import { listenToRecording } from '../src/domain/caller-speech/listen-to-recording.js';
 import { SpeechEmbedding } from '../src/domain/caller-speech/speech-embedding.js';
-import { type Calibration, calibrationSchema, fmrFromScore, impostorFmr } from '../src/domain/scoring/calibration.js';
+import { type Calibration, calibrationSchema } from '../src/domain/scoring/calibration.js';
 import { cosine } from '../src/domain/scoring/embedding.js';
 import { Cohort, type CohortStatistics, normaliseScore } from '../src/domain/scoring/score-normalisation.js';
-import { decideLook } from '../src/domain/verification/decide.js';
 import { openEmbedder } from '../src/embedder/open-embedder.js';
+import { BUDGET_THRESHOLDS, type CallScores, chooseShares, procedureRates } from '../src/evaluation/call-procedure.js';
+import { fitImpostorTails } from '../src/evaluation/impostor-tail.js';
 import { createLogger } from '../src/observability/logger.js';
 import { Metrics } from '../src/observability/metrics.js';
 import { WorkerRecordingDecoder } from '../src/recordings/worker-recording-decoder.js';
@@ -27,11 +29,10 @@ import { readTelephoneCalls } from './telephone-calls.js';
 
 const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5];
 const TAILS_S = [2, 3, 4, 5, 7, 10, 14, 20];
-const KNOT_FMRS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 const ENROLL_S = 15;
+const MIN_SPEECH_MS = 2000;
 const COHORT_TOP = 100;
 const POLICY = {
-  sequential: { earlyShare: 0.25, finalShare: 0.75 },
   futility: { minNetSpeechMs: 6000, fmr: 0.3 },
   replayCosine: 0.999,
 } as const;
@@ -137,67 +138,42 @@ const trials: Trial[] = calls.flatMap((enrolled) =>
     })),
 );
 
-function fitTails(from: readonly Trial[]): Calibration {
-  const tails = TAILS_S.map((seconds) => {
-    const look = LOOKS_S.indexOf(seconds);
-    const scores = from
-      .filter((trial) => !trial.target && trial.normScores.length > look)
-      .map((trial) => trial.normScores[look]!)
-      .sort((a, b) => b - a);
-    const knots = KNOT_FMRS.map(
-      (fmr) => [Number(scores[Math.floor(fmr * scores.length)]!.toFixed(4)), fmr] as [number, number],
-    );
-    return { netSpeechMs: seconds * 1000, knots };
-  });
+function fitCalibration(from: readonly Trial[]): Calibration {
+  const tails = fitImpostorTails(
+    TAILS_S.map((seconds) => {
+      const look = LOOKS_S.indexOf(seconds);
+      const heard = from.filter((trial) => !trial.target && trial.normScores.length > look);
+      return { netSpeechMs: seconds * 1000, normScores: heard.map((trial) => trial.normScores[look]!) };
+    }),
+  );
+  const sequential = chooseShares(from.map(callOf), { tails, futility: POLICY.futility }, MIN_SPEECH_MS);
   return calibrationSchema.parse({
     version: 1,
     modelId: config.embedder.modelId,
     cohortTop: COHORT_TOP,
     tails,
+    sequential,
     ...POLICY,
   });
 }
 
-/** Plays the looks of a call against the decision rule; the look at which it accepts, or -1. */
-function acceptedAt(trial: Trial, calibration: Calibration, threshold: number): number {
-  const last = trial.normScores.length - 1;
-  return trial.normScores.findIndex((normScore, look) => {
-    const netSpeechMs = LOOKS_S[look]! * 1000;
-    const verdict = decideLook(
-      {
-        netSpeechMs,
-        fmr: impostorFmr(calibration, normScore, netSpeechMs),
-        sampleCosine: -1,
-        replayCosine: 1,
-        lowQuality: false,
-        final: look === last,
-        looks: look + 1,
-      },
-      { threshold, minSpeechMs: 2000, ...calibration.sequential, futility: calibration.futility },
-    );
-    return verdict.kind === 'decided' && verdict.decision === 'accept';
-  });
+function callOf({ target, normScores }: Trial): CallScores {
+  return { target, looks: normScores.map((normScore, look) => ({ netSpeechMs: LOOKS_S[look]! * 1000, normScore })) };
 }
 
 function report(title: string, calibration: Calibration, on: readonly Trial[]): void {
   console.log(
     `\n${title}: ${on.filter((t) => t.target).length} target, ${on.filter((t) => !t.target).length} nontarget trials`,
   );
+  const { earlyShare, finalShare } = calibration.sequential;
+  console.log(`budget: ${earlyShare} for each early look, ${finalShare} for the last one`);
   console.log('threshold  claimed FMR  observed FMR (whole procedure)  owners accepted  median net speech');
-  for (const threshold of [0.536, 0.7, 0.785, 0.82, 0.9]) {
-    const claimed = fmrFromScore(threshold);
-    const at = (target: boolean) =>
-      on.filter((t) => t.target === target).map((t) => acceptedAt(t, calibration, threshold));
-    const falseMatches = at(false);
-    const owners = at(true);
-    const seconds = owners
-      .filter((look) => look >= 0)
-      .map((look) => LOOKS_S[look]!)
-      .sort((a, b) => a - b);
-    const rate = (looks: readonly number[]) => looks.filter((look) => look >= 0).length / looks.length;
+  for (const threshold of BUDGET_THRESHOLDS) {
+    const rates = procedureRates(on.map(callOf), calibration, { threshold, minSpeechMs: MIN_SPEECH_MS });
+    const median = rates.medianNetSpeechMs === undefined ? '-' : `${rates.medianNetSpeechMs / 1000} s`;
     console.log(
-      `${threshold.toFixed(3).padEnd(11)}${claimed.toExponential(1).padEnd(13)}${rate(falseMatches).toExponential(1).padEnd(32)}` +
-        `${(100 * rate(owners)).toFixed(1).padStart(5)} %          ${seconds[Math.floor(seconds.length / 2)] ?? '-'} s`,
+      `${threshold.toFixed(3).padEnd(11)}${rates.claimedFmr.toExponential(1).padEnd(13)}` +
+        `${rates.observedFmr.toExponential(1).padEnd(32)}${(100 * rates.ownersAccepted).toFixed(1).padStart(5)} %          ${median}`,
     );
   }
 }
@@ -230,7 +206,7 @@ for (const seconds of [3, 5, 10])
 console.log(`EER with all speech (at most 30 s): ${equalErrorRate(undefined)} %`);
 const cross = trials.filter((trial) => trial.target).length;
 if (cross === 0) console.log('no target trials: every person has one call only');
-const calibration = fitTails(trials);
+const calibration = fitCalibration(trials);
 report('fitted on all, measured on all', calibration, trials);
 if (values.check) {
   const people = [...new Set(calls.map(({ person }) => person))].sort();
@@ -238,8 +214,8 @@ if (values.check) {
     const members = new Set(people.filter((_, index) => index % 2 === side));
     return trials.filter((trial) => trial.people.every((person) => members.has(person)));
   };
-  report('fitted on the even half of the people, measured on the odd half', fitTails(half(0)), half(1));
-  report('fitted on the odd half of the people, measured on the even half', fitTails(half(1)), half(0));
+  report('fitted on the even half of the people, measured on the odd half', fitCalibration(half(0)), half(1));
+  report('fitted on the odd half of the people, measured on the even half', fitCalibration(half(1)), half(0));
 }
 if (values.write) {
   const provenance = {

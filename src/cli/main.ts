@@ -16,6 +16,7 @@ import { registerModels } from './models.js';
 import { registerServe } from './serve.js';
 import { registerSimulate } from './simulate.js';
 import { registerSimulateCall } from './simulate-call.js';
+import { registerThreshold } from './threshold.js';
 import { registerVerify } from './verify.js';
 
 const program = new Command('voice-auth')
@@ -37,6 +38,7 @@ for (const register of [
   registerModels,
   registerKeys,
   registerEval,
+  registerThreshold,
   registerDemo,
 ]) {
   register(program);

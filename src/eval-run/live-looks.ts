@@ -4,10 +4,10 @@
  */
 import type { Calibration } from '../domain/scoring/calibration.js';
 import { fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
-import { decideLook } from '../domain/verification/decide.js';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
+import { type CallScores, playCall } from '../evaluation/call-procedure.js';
 import { acceptedShares } from '../evaluation/decisions.js';
-import { fitTails } from '../evaluation/fit-tails.js';
+import { fitImpostorTails } from '../evaluation/impostor-tail.js';
 import { numberSpeakers } from '../evaluation/measure.js';
 import type { CorpusResults } from '../evaluation/results.js';
 import type { Trial } from '../evaluation/trials.js';
@@ -17,11 +17,11 @@ import { type HalfOf, type ScoredTrials, scoreTrials, type Voices } from './scor
 /** Net speech at which a call is looked at: as the service does, up to its 30 s. */
 export const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5] as const;
 /** Amounts of speech that get an impostor tail when a calibration is fitted. */
-const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
+export const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
 /** Thresholds on `score`: claims of 1 in 10, 37, 100, 171 (the default) and 1000. */
 const THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9] as const;
 /** Below this the service decides nothing. */
-const MIN_SPEECH_MS = 2000;
+export const MIN_SPEECH_MS = 2000;
 /** Claims of false matches that are checked one by one. */
 const CLAIMS = [0.3, 0.1, 0.03, 0.01, 0.003, 0.001] as const;
 
@@ -70,30 +70,19 @@ export function refit(calibration: Calibration, trials: readonly LiveTrial[]): C
       .map((trial) => trial.normScores[look]!);
     return { netSpeechMs: seconds * 1000, normScores };
   });
-  const tails = fitTails(samples);
+  const tails = fitImpostorTails(samples);
   return tails.length > 0 ? { ...calibration, tails } : undefined;
+}
+
+/** A trial as a call that is played against the decision rule. */
+export function callOf({ target, normScores }: LiveTrial): CallScores {
+  return { target, looks: normScores.map((normScore, look) => ({ netSpeechMs: LOOKS_S[look]! * 1000, normScore })) };
 }
 
 /** Seconds of net speech at which the procedure accepts, or undefined. */
 export function acceptedAfterS(trial: LiveTrial, calibration: Calibration, threshold: number): number | undefined {
-  const last = trial.normScores.length - 1;
-  for (const [look, normScore] of trial.normScores.entries()) {
-    const netSpeechMs = LOOKS_S[look]! * 1000;
-    const verdict = decideLook(
-      {
-        netSpeechMs,
-        fmr: impostorFmr(calibration, normScore, netSpeechMs),
-        sampleCosine: -1,
-        replayCosine: 1,
-        lowQuality: false,
-        final: look === last,
-        looks: look + 1,
-      },
-      { threshold, minSpeechMs: MIN_SPEECH_MS, ...calibration.sequential, futility: calibration.futility },
-    );
-    if (verdict.kind === 'decided') return verdict.decision === 'accept' ? LOOKS_S[look]! : undefined;
-  }
-  return undefined;
+  const outcome = playCall(callOf(trial), calibration, { threshold, minSpeechMs: MIN_SPEECH_MS });
+  return outcome.accepted ? outcome.netSpeechMs / 1000 : undefined;
 }
 
 /** The calibration that may judge a trial, or undefined when none may. */

@@ -93,12 +93,14 @@ const SHARES: readonly (readonly [number, number])[] = [
   [0.05, 0.3],
   [0.05, 0.1],
 ];
+/** Claims that stand for fewer false matches than this on the calls at hand are not judged by them: chance would decide. */
+const MIN_EXPECTED_FALSE_MATCHES = 20;
 /** Observed over claimed false matches that a budget may reach on the calls it is chosen on: a little below the claim. */
 const MAX_OF_CLAIM = 0.95;
 
 /**
  * How much of the false-match budget each early look, and the last one, may spend: the largest early share with which the
- * whole procedure stays within its claim on these calls, at every threshold. Early looks are what makes answers quick; the
+ * whole procedure stays within its claim on these calls, at every threshold of which they can tell. Early looks are what makes answers quick; the
  * looks of one call resemble each other, so that together they may spend more than the budget and still keep it.
  */
 export function chooseShares(
@@ -110,8 +112,12 @@ export function chooseShares(
     earlyShare,
     finalShare: Math.round(finalShare * 1000) / 1000,
   }));
+  const strangers = calls.filter(({ target }) => !target).length;
+  const judged = BUDGET_THRESHOLDS.filter(
+    (threshold) => strangers * fmrFromScore(threshold) >= MIN_EXPECTED_FALSE_MATCHES,
+  );
   const keepsClaim = (sequential: SequentialShares) =>
-    BUDGET_THRESHOLDS.every((threshold) => {
+    judged.every((threshold) => {
       const rates = procedureRates(calls, { ...calibration, sequential }, { threshold, minSpeechMs });
       return rates.observedFmr <= MAX_OF_CLAIM * rates.claimedFmr;
     });

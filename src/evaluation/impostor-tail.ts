@@ -17,43 +17,42 @@ export interface ImpostorScores {
 
 export type ImpostorTails = Calibration['tails'];
 
-/** Observed rates that become knots as they are, the last of which is where the exponential begins. */
-const OBSERVED_FMRS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02] as const;
+/** Rates of knots; those from the start of the exponential on are extended, the others observed. */
+const FMRS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0001] as const;
+/** Where the exponential begins if there is enough data, and how many scores must lie beyond its start. */
 const TAIL_START_FMR = 0.02;
-const EXTENDED_FMRS = [0.01, 0.005, 0.002, 0.001, 0.0001] as const;
-/** So that at least ten scores lie beyond the start of the exponential. */
-export const MIN_IMPOSTOR_SCORES = 500;
+const MIN_EXCESSES = 10;
+/** With fewer scores nearly all of the tail would be extended. */
+export const MIN_IMPOSTOR_SCORES = 50;
+/** The schema of calibrations wants so many. */
+const MIN_KNOTS = 3;
 
 /**
- * Fits one tail per amount of speech, shortest first. Throws `RangeError` when one has too few scores, or scores that do not
- * differ.
+ * Fits one tail per amount of speech, shortest first. Amounts with fewer scores than `MIN_IMPOSTOR_SCORES`, or scores that
+ * hardly differ, are left out.
  */
 export function fitImpostorTails(samples: readonly ImpostorScores[]): ImpostorTails {
-  return [...samples].sort((a, b) => a.netSpeechMs - b.netSpeechMs).map(fitTail);
+  return [...samples]
+    .filter(({ normScores }) => normScores.length >= MIN_IMPOSTOR_SCORES)
+    .sort((a, b) => a.netSpeechMs - b.netSpeechMs)
+    .map(fitTail)
+    .filter(({ knots }) => knots.length >= MIN_KNOTS);
 }
 
 function fitTail({ netSpeechMs, normScores }: ImpostorScores): ImpostorTails[number] {
-  if (normScores.length < MIN_IMPOSTOR_SCORES) {
-    throw new RangeError(
-      `${normScores.length} impostor scores for ${netSpeechMs} ms of speech; ${MIN_IMPOSTOR_SCORES} are needed`,
-    );
-  }
   const descending = Float64Array.from(normScores).sort().reverse();
   const quantile = (fmr: number) => descending[Math.floor(fmr * descending.length)]!;
-  const start = quantile(TAIL_START_FMR);
-  const excesses = descending.subarray(
-    0,
-    descending.findIndex((score) => score <= start),
-  );
+  const startFmr = Math.max(TAIL_START_FMR, MIN_EXCESSES / descending.length);
+  const start = quantile(startFmr);
+  const excesses = descending.filter((score) => score > start);
   const meanExcess = excesses.reduce((sum, score) => sum + score - start, 0) / excesses.length;
-  const knots = [
-    ...OBSERVED_FMRS.map((fmr): [number, number] => [round(quantile(fmr)), fmr]),
-    ...EXTENDED_FMRS.map((fmr): [number, number] => [round(start + meanExcess * Math.log(TAIL_START_FMR / fmr)), fmr]),
-  ];
-  if (knots.some(([score], index) => index > 0 && !(score > knots[index - 1]![0]))) {
-    throw new RangeError(`the impostor scores for ${netSpeechMs} ms of speech hardly differ: no tail can be fitted`);
+  const knots: [number, number][] = [];
+  for (const fmr of FMRS) {
+    const score = round(fmr >= startFmr ? quantile(fmr) : start + meanExcess * Math.log(startFmr / fmr));
+    // Scores that many share make no two knots.
+    if (!(score <= (knots.at(-1)?.[0] ?? Number.NEGATIVE_INFINITY))) knots.push([score, fmr]);
   }
-  return { netSpeechMs, knots };
+  return { netSpeechMs, knots: knots.filter(([score]) => Number.isFinite(score)) };
 }
 
 function round(score: number): number {

@@ -1,11 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { calibrationSchema, impostorFmr } from '../../../src/domain/scoring/calibration.js';
 import { cllr } from '../../../src/evaluation/cllr.js';
 import { applyLlr, fitLlr } from '../../../src/evaluation/fit-llr.js';
-import { fitTails } from '../../../src/evaluation/fit-tails.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 import { sortScores } from '../../../src/evaluation/scores.js';
-import { toyCalibration } from '../../support/toy-models.js';
 
 function normals(count: number, mean: number, seed: number): number[] {
   const random = randomGenerator(seed);
@@ -74,29 +71,5 @@ describe('fitLlr', () => {
     { what: 'NaN', scores: [Number.NaN, 1], labels: [true, false], message: /only finite/ },
   ])('refuses $what', ({ scores, labels, message }) => {
     expect(() => fitLlr(scores, labels, { pTarget: 0.5 })).toThrow(message);
-  });
-});
-
-describe('fitTails', () => {
-  it('places knots so that the claim is the observed rate', () => {
-    const normScores = normals(5000, 0, 9);
-    const tails = fitTails([{ netSpeechMs: 5000, normScores }]);
-    const calibration = calibrationSchema.parse(toyCalibration({ tails }));
-    for (const claim of [0.5, 0.1, 0.01]) {
-      const matched = normScores.filter((normScore) => impostorFmr(calibration, normScore, 5000) <= claim).length;
-      expect(matched / normScores.length).toBeCloseTo(claim, 2);
-    }
-  });
-
-  it('puts the shortest speech first and leaves out what a small or flat sample cannot say', () => {
-    const tails = fitTails([
-      { netSpeechMs: 9000, normScores: normals(50, 0, 1) },
-      { netSpeechMs: 3000, normScores: normals(50, 0, 2) },
-      { netSpeechMs: 1000, normScores: [1, 1, 1, 1, 1] },
-      { netSpeechMs: 2000, normScores: [] },
-    ]);
-    expect(tails.map(({ netSpeechMs }) => netSpeechMs)).toEqual([3000, 9000]);
-    // Of 50 trials none says anything about 1 in 100.
-    expect(Math.min(...tails[0]!.knots.map(([, fmr]) => fmr))).toBe(0.02);
   });
 });
