@@ -6,53 +6,29 @@
  * pairs give the tail (quantiles of the normScore per amount of speech); target pairs are only counted. With --check the
  * tail is also fitted on one half of the people and measured on the other, both ways.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config/config.js';
-import { WorkLimit } from '../src/domain/admission.js';
-import { CallerSpeech } from '../src/domain/caller-speech/caller-speech.js';
-import { listenToRecording } from '../src/domain/caller-speech/listen-to-recording.js';
-import { SpeechEmbedding } from '../src/domain/caller-speech/speech-embedding.js';
-import { type Calibration, calibrationSchema, fmrFromScore, impostorFmr } from '../src/domain/scoring/calibration.js';
-import { cosine } from '../src/domain/scoring/embedding.js';
-import { Cohort, type CohortStatistics, normaliseScore } from '../src/domain/scoring/score-normalisation.js';
-import { decideLook } from '../src/domain/verification/decide.js';
+import { type Calibration, fmrFromScore } from '../src/domain/scoring/calibration.js';
+import { Cohort } from '../src/domain/scoring/score-normalisation.js';
 import { openEmbedder } from '../src/embedder/open-embedder.js';
 import { createLogger } from '../src/observability/logger.js';
 import { Metrics } from '../src/observability/metrics.js';
 import { WorkerRecordingDecoder } from '../src/recordings/worker-recording-decoder.js';
 import { builtModule } from '../tests/support/built.js';
 import { readTelephoneCalls } from './telephone-calls.js';
-
-const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5];
-const TAILS_S = [2, 3, 4, 5, 7, 10, 14, 20];
-const KNOT_FMRS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
-const ENROLL_S = 15;
-const COHORT_TOP = 100;
-const POLICY = {
-  sequential: { earlyShare: 0.25, finalShare: 0.75 },
-  futility: { minNetSpeechMs: 6000, fmr: 0.3 },
-  replayCosine: 0.999,
-} as const;
-
-interface Embedded {
-  readonly embedding: Float32Array;
-  readonly statistics: CohortStatistics;
-}
-
-interface Call {
-  readonly person: string;
-  readonly reference: Embedded;
-  /** Probe per entry of LOOKS_S, as far as the call's speech goes. */
-  readonly probes: readonly Embedded[];
-}
-
-interface Trial {
-  readonly people: readonly [string, string];
-  readonly target: boolean;
-  readonly normScores: readonly number[];
-}
+import {
+  acceptedAt,
+  COHORT_TOP,
+  embedCalls,
+  fitTails,
+  hearCalls,
+  LOOKS_S,
+  RankedTrials,
+  type Trial,
+  trialsBetween,
+} from './telephone-trials.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -82,102 +58,17 @@ const decoder = new WorkerRecordingDecoder(config.recordings, {
 });
 const cohort = new Cohort(model.package.cohort, model.package.manifest.embeddingSize, { top: COHORT_TOP });
 
-const recordings = new WorkLimit({ max: 8, what: 'recordings', retryAfterSeconds: 1 });
-const calls: Call[] = [];
-const never = new AbortController().signal;
-let next = 0;
-async function embedCalls(): Promise<void> {
-  for (let index = next++; index < found!.length; index = next++) {
-    const { person, path } = found![index]!;
-    const speech = new CallerSpeech({
-      detector: model.detector,
-      maxSpeechMs: 30_000,
-      inference: { priority: 'upload' },
-    });
-    await listenToRecording({ kind: 'upload', bytes: readFileSync(path), channel: undefined }, speech, {
-      fetcher: { fetch: () => Promise.reject(new Error('nothing is fetched here')) },
-      decoder,
-      recordings,
-      signal: never,
-    });
-    const samples = speech.samples();
-    const perSecond = model.embedder.sampleRateHz;
-    const embed = async (seconds: number): Promise<Embedded> => {
-      const embedding = await new SpeechEmbedding(model.embedder).embed(
-        samples.subarray(0, Math.round(seconds * perSecond)),
-        { priority: 'upload' },
-      );
-      return { embedding, statistics: cohort.statistics(embedding) };
-    };
-    if (samples.length < 2 * perSecond) continue;
-    const probes: Embedded[] = [];
-    for (const seconds of LOOKS_S) if (samples.length >= seconds * perSecond) probes.push(await embed(seconds));
-    calls.push({ person, reference: await embed(ENROLL_S), probes });
-    process.stderr.write(`\r${calls.length}/${found!.length} calls`);
-  }
-}
-await Promise.all([embedCalls(), embedCalls(), embedCalls()]);
-process.stderr.write('\n');
+const heard = await hearCalls(found, {
+  detector: model.detector,
+  decoder,
+  sampleRateHz: model.embedder.sampleRateHz,
+});
+const calls = await embedCalls(heard, model.embedder, cohort);
 await model.drain(5000);
 await decoder.close();
 
-const trials: Trial[] = calls.flatMap((enrolled) =>
-  calls
-    .filter((probe) => probe !== enrolled)
-    .map((probe) => ({
-      people: [enrolled.person, probe.person] as const,
-      target: enrolled.person === probe.person,
-      normScores: probe.probes.map((part) =>
-        normaliseScore(
-          cosine(enrolled.reference.embedding, part.embedding),
-          enrolled.reference.statistics,
-          part.statistics,
-        ),
-      ),
-    })),
-);
-
-function fitTails(from: readonly Trial[]): Calibration {
-  const tails = TAILS_S.map((seconds) => {
-    const look = LOOKS_S.indexOf(seconds);
-    const scores = from
-      .filter((trial) => !trial.target && trial.normScores.length > look)
-      .map((trial) => trial.normScores[look]!)
-      .sort((a, b) => b - a);
-    const knots = KNOT_FMRS.map(
-      (fmr) => [Number(scores[Math.floor(fmr * scores.length)]!.toFixed(4)), fmr] as [number, number],
-    );
-    return { netSpeechMs: seconds * 1000, knots };
-  });
-  return calibrationSchema.parse({
-    version: 1,
-    modelId: config.embedder.modelId,
-    cohortTop: COHORT_TOP,
-    tails,
-    ...POLICY,
-  });
-}
-
-/** Plays the looks of a call against the decision rule; the look at which it accepts, or -1. */
-function acceptedAt(trial: Trial, calibration: Calibration, threshold: number): number {
-  const last = trial.normScores.length - 1;
-  return trial.normScores.findIndex((normScore, look) => {
-    const netSpeechMs = LOOKS_S[look]! * 1000;
-    const verdict = decideLook(
-      {
-        netSpeechMs,
-        fmr: impostorFmr(calibration, normScore, netSpeechMs),
-        sampleCosine: -1,
-        replayCosine: 1,
-        lowQuality: false,
-        final: look === last,
-        looks: look + 1,
-      },
-      { threshold, minSpeechMs: 2000, ...calibration.sequential, futility: calibration.futility },
-    );
-    return verdict.kind === 'decided' && verdict.decision === 'accept';
-  });
-}
+const trials = trialsBetween(calls);
+const tailsOf = (from: readonly Trial[]) => fitTails(from, config.embedder.modelId);
 
 function report(title: string, calibration: Calibration, on: readonly Trial[]): void {
   console.log(
@@ -202,35 +93,20 @@ function report(title: string, calibration: Calibration, on: readonly Trial[]): 
   }
 }
 
-/** Equal error rate, in percent, of single looks at so much speech (the last look of longer calls for `undefined`). */
-function equalErrorRate(look: number | undefined): string {
-  const scored = trials
-    .filter((trial) => look === undefined || trial.normScores.length > look)
-    .map((trial) => ({
-      target: trial.target,
-      normScore: look === undefined ? trial.normScores.at(-1)! : trial.normScores[look]!,
-    }))
-    .sort((a, b) => a.normScore - b.normScore);
-  const targets = scored.filter(({ target }) => target).length;
-  let missed = 0;
-  let falseMatches = scored.length - targets;
-  for (const { target } of scored) {
-    if (target) missed++;
-    else falseMatches--;
-    if (missed / targets >= falseMatches / (scored.length - targets)) break;
-  }
-  return ((100 * missed) / targets).toFixed(1);
+/** In percent. */
+function equalErrorRate(seconds: number | undefined): string {
+  return (100 * new RankedTrials(trials, seconds).equalErrorRate()).toFixed(1);
 }
 
 console.log(
   `\n${calls.length} calls of ${new Set(calls.map(({ person }) => person)).size} people; trials are between calls only`,
 );
 for (const seconds of [3, 5, 10])
-  console.log(`EER after the first ${seconds} s of net speech: ${equalErrorRate(LOOKS_S.indexOf(seconds))} %`);
+  console.log(`EER after the first ${seconds} s of net speech: ${equalErrorRate(seconds)} %`);
 console.log(`EER with all speech (at most 30 s): ${equalErrorRate(undefined)} %`);
 const cross = trials.filter((trial) => trial.target).length;
 if (cross === 0) console.log('no target trials: every person has one call only');
-const calibration = fitTails(trials);
+const calibration = tailsOf(trials);
 report('fitted on all, measured on all', calibration, trials);
 if (values.check) {
   const people = [...new Set(calls.map(({ person }) => person))].sort();
@@ -238,8 +114,8 @@ if (values.check) {
     const members = new Set(people.filter((_, index) => index % 2 === side));
     return trials.filter((trial) => trial.people.every((person) => members.has(person)));
   };
-  report('fitted on the even half of the people, measured on the odd half', fitTails(half(0)), half(1));
-  report('fitted on the odd half of the people, measured on the even half', fitTails(half(1)), half(0));
+  report('fitted on the even half of the people, measured on the odd half', tailsOf(half(0)), half(1));
+  report('fitted on the odd half of the people, measured on the even half', tailsOf(half(1)), half(0));
 }
 if (values.write) {
   const provenance = {
