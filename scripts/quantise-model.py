@@ -371,7 +371,7 @@ def main():
     verb.add_argument("model")
     verb.add_argument("activations", help="what scripts/measure-activations.ts wrote")
     verb.add_argument("out")
-    verb.add_argument("--method", choices=["minmax", "percentile", "entropy"], default="percentile")
+    verb.add_argument("--method", choices=["minmax", "percentile", "entropy"], default="minmax")
     verb.add_argument("--percentile", type=float, default=99.99, help="values inside the range (default: 99.99)")
     verb.add_argument("--only", help="regular expression of node names to quantise")
     verb.add_argument("--heavy", action="store_true", help=f"only the large convolutions: --only '{HEAVY}'")
