@@ -27,6 +27,7 @@ import { readTelephoneCalls } from './telephone-calls.js';
 import {
   acceptedAt,
   COHORT_TOP,
+  type EmbeddedCall,
   embedCalls,
   fitTails,
   type HeardCall,
@@ -108,7 +109,7 @@ async function compareAccuracy(): Promise<void> {
   const people = [...new Set(heard.map(({ person }) => person))].sort();
   console.log(`\n${heard.length} calls of ${people.length} people, cohort of ${windows.length} speakers`);
 
-  const both: { trials: readonly Trial[]; embeddings: readonly (readonly Float32Array[])[] }[] = [];
+  const both: { calls: readonly EmbeddedCall[]; embeddings: readonly (readonly Float32Array[])[] }[] = [];
   for (const model of [a, b]) {
     await withEmbedder(model, async (embedder) => {
       const rows = new Float32Array(windows.length * model.manifest.embeddingSize);
@@ -122,7 +123,7 @@ async function compareAccuracy(): Promise<void> {
           embeddings[i]!.push(await embedder.embed(samples.slice(0, seconds * rateHz), upload));
         }
       }
-      both.push({ trials: trialsBetween(await embedCalls(heard, embedder, cohort)), embeddings });
+      both.push({ calls: await embedCalls(heard, embedder, cohort), embeddings });
     });
   }
   const [ofA, ofB] = [both[0]!, both[1]!];
@@ -138,7 +139,9 @@ async function compareAccuracy(): Promise<void> {
     );
   }
 
-  const [askA, askB] = [figuresOf(ofA.trials, people, threshold), figuresOf(ofB.trials, people, threshold)];
+  const trialsOfA = trialsBetween(ofA.calls);
+  const askA = figuresOf(trialsOfA, people, threshold);
+  const askB = figuresOf(trialsBetween(ofB.calls), people, threshold);
   const whole: readonly [Figures, Figures] = [askA(() => 1), askB(() => 1)];
   const draws = drawPeople(people);
   const differences = new Map<string, number[]>([...whole[0].keys()].map((name) => [name, []]));
@@ -149,9 +152,9 @@ async function compareAccuracy(): Promise<void> {
     const [figuresA, figuresB] = [askA(weight), askB(weight)];
     for (const [name, all] of differences) all.push(figuresB.get(name)! - figuresA.get(name)!);
   }
-  const targets = ofA.trials.filter(({ target }) => target).length;
+  const targets = trialsOfA.filter(({ target }) => target).length;
   console.log(
-    `\n${targets} target and ${ofA.trials.length - targets} nontarget trials; threshold ${threshold}, which claims ` +
+    `\n${targets} target and ${trialsOfA.length - targets} nontarget trials; threshold ${threshold}, which claims ` +
       `${(100 * fmrFromScore(threshold)).toFixed(2)} % false matches; B - A with 95 % of ${REPLICATES} draws of people`,
   );
   console.log(`${''.padEnd(52)}A          B          B - A`);
@@ -163,6 +166,10 @@ async function compareAccuracy(): Promise<void> {
       `${name.padEnd(52)}${`${valueA.toFixed(2)} %`.padEnd(11)}${`${valueB.toFixed(2)} %`.padEnd(11)}` +
         `${signed(valueB - valueA)} (${at(0.025)} to ${at(0.975)})`,
     );
+  }
+  console.log('\nenrolled with A, called with B:');
+  for (const [name, value] of figuresOf(trialsBetween(ofA.calls, ofB.calls), people, threshold)(() => 1)) {
+    console.log(`${name.padEnd(52)}${value.toFixed(2)} %`);
   }
 }
 

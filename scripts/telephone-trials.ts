@@ -96,11 +96,11 @@ export async function embedCalls(
   });
 }
 
-/** Every ordered pair of different calls. */
-export function trialsBetween(calls: readonly EmbeddedCall[]): readonly Trial[] {
-  return calls.flatMap((enrolled) =>
-    calls
-      .filter((probe) => probe !== enrolled)
+/** Every ordered pair of different calls. `probes`: the same calls in the same order, by another model if asked. */
+export function trialsBetween(calls: readonly EmbeddedCall[], probes = calls): readonly Trial[] {
+  return calls.flatMap((enrolled, index) =>
+    probes
+      .filter((_, other) => other !== index)
       .map((probe) => ({
         people: [enrolled.person, probe.person] as const,
         target: enrolled.person === probe.person,
