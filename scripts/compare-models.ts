@@ -4,7 +4,7 @@
  * instance what `quantise-model.py` made of it. Speed is measured in turns; accuracy on the same trials between real
  * telephone calls, heard once by the service's own path, each model with a cohort of its own embeddings of the same
  * training speech (every second training speaker; the others are for `measure-activations.ts`). Intervals: people drawn
- * with replacement. Without --data only speed is measured, with --no-speed only accuracy.
+ * with replacement. Without --data no trials are made, only cosines of embeddings; with --no-speed, no speed is measured.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -68,8 +68,8 @@ const b = candidate(pathB, a.manifest);
 const calls = values.data === undefined ? undefined : readTelephoneCalls(values.data);
 const speakers = values.speech === undefined ? undefined : listTrainingSpeakers(values.speech);
 if (values.speed) await compareSpeed([a, b], tone());
-if (calls && speakers) await compareAccuracy();
-else console.log('\naccuracy skipped: it needs --data <folder of calls> and --speech <folder of corpora>');
+if (speakers) await compareAccuracy();
+else console.log('\naccuracy skipped: it needs --speech <folder of corpora>, and for trials --data <folder of calls>');
 
 function candidate(path: string, fallback: ModelManifest | undefined): Candidate {
   const isFolder = statSync(path).isDirectory();
@@ -98,25 +98,38 @@ async function compareAccuracy(): Promise<void> {
   for await (const { samples } of telephoneWindows(cohortSpeakers, { rateHz, minS: COHORT_MIN_S })) {
     windows.push(samples);
   }
+  const rows: Float32Array[] = [];
+  for (const model of [a, b]) {
+    await withEmbedder(model, async (embedder) => {
+      const { embeddingSize } = model.manifest;
+      const embeddings = new Float32Array(windows.length * embeddingSize);
+      for (const [i, window] of windows.entries()) {
+        embeddings.set(await embedder.embed(window, upload), i * embeddingSize);
+      }
+      rows.push(embeddings);
+    });
+  }
+  const size = a.manifest.embeddingSize;
+  const rowsOf = (side: number) => windows.map((_, i) => rows[side]!.subarray(i * size, (i + 1) * size));
+  console.log();
+  printCosines(`${windows.length} training speakers, up to 10 s`, rowsOf(0), rowsOf(1));
+  if (!calls) return;
+
   let heard: readonly HeardCall[] = [];
   await withEmbedder(a, async (_, detector) => {
     const decoder = new WorkerRecordingDecoder(config.recordings, {
       workerModule: builtModule('recordings/decode-worker.js'),
     });
-    heard = await hearCalls(calls!, { detector, decoder, sampleRateHz: rateHz });
+    heard = await hearCalls(calls, { detector, decoder, sampleRateHz: rateHz });
     await decoder.close();
   });
   const people = [...new Set(heard.map(({ person }) => person))].sort();
-  console.log(`\n${heard.length} calls of ${people.length} people, cohort of ${windows.length} speakers`);
+  console.log(`${heard.length} calls of ${people.length} people`);
 
   const both: { calls: readonly EmbeddedCall[]; embeddings: readonly (readonly Float32Array[])[] }[] = [];
-  for (const model of [a, b]) {
+  for (const [side, model] of [a, b].entries()) {
     await withEmbedder(model, async (embedder) => {
-      const rows = new Float32Array(windows.length * model.manifest.embeddingSize);
-      for (const [i, window] of windows.entries()) {
-        rows.set(await embedder.embed(window, upload), i * model.manifest.embeddingSize);
-      }
-      const cohort = new Cohort(rows, model.manifest.embeddingSize, { top: COHORT_TOP });
+      const cohort = new Cohort(rows[side]!, model.manifest.embeddingSize, { top: COHORT_TOP });
       const embeddings: Float32Array[][] = [[], []];
       for (const [i, seconds] of [3, 10].entries()) {
         for (const { samples } of heard.filter((call) => call.samples.length >= seconds * rateHz)) {
@@ -127,16 +140,8 @@ async function compareAccuracy(): Promise<void> {
     });
   }
   const [ofA, ofB] = [both[0]!, both[1]!];
-
   for (const [i, seconds] of [3, 10].entries()) {
-    const cosines = ofA.embeddings[i]!.map((embedding, k) => cosine(embedding, ofB.embeddings[i]![k]!)).sort(
-      (x, y) => x - y,
-    );
-    const mean = cosines.reduce((sum, value) => sum + value, 0) / cosines.length;
-    console.log(
-      `cosine of both embeddings of the first ${seconds} s: mean ${mean.toFixed(5)}, 1st percentile ` +
-        `${cosines[Math.floor(cosines.length / 100)]!.toFixed(5)}, least ${cosines[0]!.toFixed(5)} (${cosines.length} windows)`,
-    );
+    printCosines(`the first ${seconds} s of calls`, ofA.embeddings[i]!, ofB.embeddings[i]!);
   }
 
   const trialsOfA = trialsBetween(ofA.calls);
@@ -171,6 +176,15 @@ async function compareAccuracy(): Promise<void> {
   for (const [name, value] of figuresOf(trialsBetween(ofA.calls, ofB.calls), people, threshold)(() => 1)) {
     console.log(`${name.padEnd(52)}${value.toFixed(2)} %`);
   }
+}
+
+function printCosines(of: string, ofA: readonly Float32Array[], ofB: readonly Float32Array[]): void {
+  const cosines = ofA.map((embedding, i) => cosine(embedding, ofB[i]!)).sort((x, y) => x - y);
+  const mean = cosines.reduce((sum, value) => sum + value, 0) / cosines.length;
+  console.log(
+    `cosine of both embeddings of ${of}: mean ${mean.toFixed(5)}, 1st percentile ` +
+      `${cosines[Math.floor(cosines.length / 100)]!.toFixed(5)}, least ${cosines[0]!.toFixed(5)} (${cosines.length} windows)`,
+  );
 }
 
 /** Everything that is said about a model's accuracy, for any weighting of the trials. */
