@@ -66,6 +66,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'cluster',
     'config',
     'domain',
+    'domain/scoring',
     'embedder',
     'eval-run',
     'evaluation',
