@@ -59,12 +59,11 @@ async function run(calls: number, seconds: number): Promise<Run> {
   const profiles = values.profile ? await mkdtemp(join(tmpdir(), 'voice-auth-profile-')) : undefined;
   const service = await startLocalService(
     {
-      ...(profiles ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profiles}` } : {}),
       ...benchEnvironment(calls),
       WORKERS: values.workers,
       ...(values.children ? { INFERENCE_CHILDREN: values.children } : {}),
     },
-    { watched: false },
+    { watched: false, nodeOptions: profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [] },
   );
   const load = await CallLoad.open({
     service,

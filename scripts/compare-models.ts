@@ -80,7 +80,9 @@ function candidate(path: string, fallback: ModelManifest | undefined): Candidate
     if (parsed.kind !== 'manifest') throw new Error(`${path}: ${parsed.problem}`);
     manifest = parsed.manifest;
   }
-  if (manifest?.input.kind !== 'waveform') throw new Error(`${path}: not a model that takes a waveform`);
+  if (manifest?.input.kind !== 'waveform' || manifest.input.tensor === null) {
+    throw new Error(`${path}: not a model that takes a waveform and names its input`);
+  }
   return {
     name: basename(path),
     path: isFolder ? join(path, 'model.onnx') : path,

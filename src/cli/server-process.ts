@@ -17,6 +17,8 @@ export interface ServerProcess {
 export interface ServerProcessOptions {
   /** Variables for the server; of this process's environment only PATH, HOME and TMPDIR go along. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Options of Node itself, e.g. `--cpu-prof`; its forked processes inherit them. */
+  readonly nodeOptions?: readonly string[];
   /** The compiled command line; tests that run TypeScript sources name it. */
   readonly mainModule?: URL;
   readonly startTimeoutMs?: number;
@@ -31,7 +33,7 @@ const STOP_TIMEOUT_MS = 120_000;
  */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const main = fileURLToPath(options.mainModule ?? new URL('./main.js', import.meta.url));
-  const child = spawn(process.execPath, [main, 'serve'], {
+  const child = spawn(process.execPath, [...(options.nodeOptions ?? []), main, 'serve'], {
     env: { ...inheritedEnvironment(), PORT: '0', ...options.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

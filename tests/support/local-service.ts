@@ -27,6 +27,8 @@ export interface LocalServiceOptions {
   readonly watched?: boolean;
   /** Further texts that must not appear in logs or traces. */
   readonly secrets?: readonly string[];
+  /** Options of Node itself for the server process. */
+  readonly nodeOptions?: readonly string[];
 }
 
 /** Starts the built server with development switches and no rate limits; `environment` overrides and adds. */
@@ -38,6 +40,7 @@ export async function startLocalService(
   const collector = options.watched === false ? undefined : await startTraceCollector();
   const starting = startServerProcess({
     mainModule: builtModule('cli/main.js'),
+    nodeOptions: options.nodeOptions ?? [],
     environment: {
       DATA_DIR: dataDir,
       ALLOW_PRIVATE_NETWORK: 'true',
