@@ -111,7 +111,12 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       retryAfterSeconds: 5,
       onChange: (active) => metrics.activeCalls.set(active),
     });
-    const housekeeping = setInterval(() => void keepHouse(storage.store, config, logger), HOUSEKEEPING_MS);
+    const users = new UserDirectory(storage.store, model.embedder.modelId);
+    const housekeeping = setInterval(() => {
+      void keepHouse(storage.store, config, logger);
+      void countOutdated(users, metrics, logger);
+    }, HOUSEKEEPING_MS);
+    void countOutdated(users, metrics, logger);
     closers.push({ name: 'housekeeping', close: async () => clearInterval(housekeeping) });
     const scorer = createScorer(model.package);
     const parts = {
@@ -176,7 +181,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       rateLimits: storage.store,
       enrollment,
       verification,
-      users: new UserDirectory(storage.store),
+      users,
       calls,
       streams: calls,
       streamGuide: (platform, token) => streamInstructions({ platform, token, publicUrl: publicUrlOf(config, url) }),
@@ -300,6 +305,18 @@ async function keepHouse(store: StoreMaintenance, config: Config, logger: Logger
     logger.info({ event: 'housekeeping', users: removed.users, attempts: removed.attempts }, 'old data removed');
   } catch (error) {
     logger.warn({ err: error, event: 'housekeeping' }, 'old data could not be removed; tried again later');
+  }
+}
+
+/** For the metrics: the index answers it, but not for every scrape. */
+async function countOutdated(users: UserDirectory, metrics: Metrics, logger: Logger): Promise<void> {
+  try {
+    metrics.outdatedVoiceprints.set((await users.outdated({ limit: 1, before: undefined })).total);
+  } catch (error) {
+    logger.warn(
+      { err: error, event: 'outdated_count' },
+      'users of another model could not be counted; tried again later',
+    );
   }
 }
 

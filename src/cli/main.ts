@@ -17,6 +17,7 @@ import { registerServe } from './serve.js';
 import { registerSimulate } from './simulate.js';
 import { registerSimulateCall } from './simulate-call.js';
 import { registerThreshold } from './threshold.js';
+import { registerUsers } from './users.js';
 import { registerVerify } from './verify.js';
 
 const program = new Command('voice-auth')
@@ -31,6 +32,7 @@ for (const register of [
   registerEnroll,
   registerVerify,
   registerHistory,
+  registerUsers,
   registerCall,
   registerSimulate,
   registerSimulateCall,

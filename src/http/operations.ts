@@ -133,6 +133,21 @@ export function createOperations(limits: ApiLimits) {
       reply: { description: 'One page of attempts', schema: users.historyReply },
       errors: ['UserNotFoundError', 'DatabaseUnavailable'],
     }),
+    outdatedUsers: operation({
+      name: 'user.outdated',
+      method: 'get',
+      path: '/api/v1/users/outdated',
+      tag: 'Users',
+      summary: 'Users enrolled with another model than the one in use',
+      description:
+        'Who is to be enrolled anew, with `replaceModel`, after a change of model: until then their attempts are answered ' +
+        '409 `VoiceprintModelMismatch`. Lists ids of everybody, hence the scope.',
+      access: 'admin',
+      limits: 'address',
+      query: users.outdatedQuery,
+      reply: { description: 'One page of users', schema: users.outdatedReply },
+      errors: ['DatabaseUnavailable'],
+    }),
     eraseUser: operation({
       name: 'user.erase',
       method: 'delete',

@@ -113,6 +113,10 @@ export class Metrics {
     'Messages of incoming media streams that hold no audio and say nothing of use, by cause.',
     ['platform', 'cause'],
   );
+  readonly outdatedVoiceprints = this.gauge(
+    'outdated_voiceprints',
+    'Users enrolled with another model than the one in use, as counted at start and every hour.',
+  );
   readonly activeCalls = this.gauge('active_calls', 'Enrollments and verifications in progress.');
   readonly listenConnections = this.counter('listen_connections_total', 'Outgoing listen connections by outcome.', [
     'outcome',

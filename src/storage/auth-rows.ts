@@ -4,6 +4,7 @@ import { CALL_PLATFORMS } from '../domain/calls/calls.js';
 import type {
   AttemptSummary,
   EnrolledUser,
+  OutdatedUser,
   RecordedAttempt,
   UserStatus,
   VoiceSample,
@@ -81,6 +82,19 @@ export const userStatusRow = z
   .nullable();
 
 export const historyRow = z.object({ attempts: z.array(attemptRow), more: z.boolean() }).nullable();
+
+const outdatedUserRow = z.object({
+  user_id: z.string(),
+  model_id: z.string(),
+  samples: z.number().int(),
+  enrolled_at: timestamp,
+});
+
+export const outdatedRow = z.object({
+  total: z.number().int(),
+  users: z.array(outdatedUserRow),
+  more: z.boolean(),
+});
 
 export const rateLimitRow = z.object({ hits: z.number().int(), resets_at: timestamp });
 
@@ -164,6 +178,16 @@ export function toAttemptSummary(row: z.output<typeof attemptRow>): AttemptSumma
     callId: row.call_id ?? undefined,
     correlationId: row.correlation_id,
     createdAt: new Date(row.created_at),
+  };
+}
+
+/** A row of the listing in the domain's words. */
+export function toOutdatedUser(row: z.output<typeof outdatedUserRow>): OutdatedUser {
+  return {
+    userId: row.user_id,
+    modelId: row.model_id,
+    samples: row.samples,
+    enrolledAt: new Date(row.enrolled_at),
   };
 }
 

@@ -11,6 +11,7 @@ import type {
   EnrolledUser,
   EnrollmentRecord,
   HistoryPage,
+  OutdatedPage,
   RateLimitStore,
   RecordedAttempt,
   UserStatus,
@@ -18,6 +19,7 @@ import type {
 import {
   auditChainRow,
   historyRow,
+  outdatedRow,
   pingRow,
   purgedRow,
   rateLimitRow,
@@ -25,6 +27,7 @@ import {
   savedEnrollmentRow,
   toAttemptSummary,
   toEnrolledUser,
+  toOutdatedUser,
   toRecordedAttempt,
   toUserStatus,
   userRow,
@@ -51,7 +54,7 @@ export type AuditChain =
   | { readonly intact: true; readonly events: number; readonly head: string }
   | { readonly intact: false; readonly brokenAt: number };
 
-const MAX_HISTORY = 200;
+const MAX_PAGE = 200;
 /** First versions are random, so that a voiceprint made after an erasure never has the version of the erased one. */
 const FIRST_VERSION_LIMIT = 2 ** 47;
 
@@ -148,24 +151,27 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     userId: string,
     page: { readonly limit: number; readonly before: string | undefined },
   ): Promise<HistoryPage | undefined> {
-    if (!Number.isInteger(page.limit) || page.limit < 1 || page.limit > MAX_HISTORY) {
-      throw validationError([{ path: 'limit', message: `must be 1 to ${MAX_HISTORY}` }]);
-    }
-    const place = page.before === undefined ? undefined : decodeCursor(page.before);
-    const row = await this.#database.call(
-      'va_auth_history',
-      {
-        p_user_id: userId,
-        p_limit: page.limit,
-        ...(place ? { p_before_at: place.createdAt, p_before_id: place.id } : {}),
-      },
-      historyRow,
-    );
+    const args = { p_user_id: userId, ...pageArguments(page) };
+    const row = await this.#database.call('va_auth_history', args, historyRow);
     if (!row) return undefined;
     const last = row.attempts.at(-1);
     return {
       attempts: row.attempts.map(toAttemptSummary),
       next: row.more && last ? encodeCursor({ createdAt: last.created_at, id: last.id }) : undefined,
+    };
+  }
+
+  async outdatedUsers(
+    modelId: string,
+    page: { readonly limit: number; readonly before: string | undefined },
+  ): Promise<OutdatedPage> {
+    const args = { p_model_id: modelId, ...pageArguments(page) };
+    const { users, total, more } = await this.#database.call('va_outdated_voiceprints', args, outdatedRow);
+    const last = users.at(-1);
+    return {
+      users: users.map(toOutdatedUser),
+      total,
+      next: more && last ? encodeCursor({ createdAt: last.enrolled_at, id: last.user_id }) : undefined,
     };
   }
 
@@ -193,6 +199,15 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     const row = await this.#database.call('va_verify_audit_chain', {}, auditChainRow);
     return row.ok ? { intact: true, events: row.events, head: row.head } : { intact: false, brokenAt: row.broken_at };
   }
+}
+
+/** Throws `ValidationError` for a size or a cursor that cannot be. */
+function pageArguments({ limit, before }: { readonly limit: number; readonly before: string | undefined }) {
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
+    throw validationError([{ path: 'limit', message: `must be 1 to ${MAX_PAGE}` }]);
+  }
+  const place = before === undefined ? undefined : decodeCursor(before);
+  return { p_limit: limit, ...(place ? { p_before_at: place.createdAt, p_before_id: place.id } : {}) };
 }
 
 /** Counts up by one, or, where nothing of an earlier voiceprint may pass for the new one, to somewhere random. */

@@ -351,6 +351,50 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       });
     });
 
+    it('lists who is enrolled with another model, last enrolled first, in pages and with the count of all', async () => {
+      const { store } = storage;
+      const modelId = `old-${randomUUID()}`;
+      const others = async (before?: string) => store.outdatedUsers(modelId, { limit: 2, before });
+      const { total } = await others();
+      const [early, late] = [newUser(), newUser()];
+      for (const userId of [early, newUser(), late, newUser()]) await store.saveEnrollment(enrollmentOf(userId));
+      const own = newUser();
+      await store.saveEnrollment(enrollmentOf(own, { modelId }));
+      const first = await others();
+      expect(first.total).toBe(total + 4);
+      expect(first.users).toHaveLength(2);
+      expect(first.users[1]).toEqual({
+        userId: late,
+        modelId: enrollmentOf(late).modelId,
+        samples: 1,
+        enrolledAt: (await store.userStatus(late))?.enrolledAt,
+      });
+      const second = await others(first.next);
+      expect(second.users[1]?.userId).toBe(early);
+      const listed = [...first.users, ...second.users].map(({ userId }) => userId);
+      expect(new Set(listed).size).toBe(4);
+      expect(listed).not.toContain(own);
+
+      // Enrolled anew they leave the list, and nobody else is missed on the way.
+      const [{ userId, modelId: replacesModelId }] = first.users as [(typeof first.users)[number]];
+      const expectedVersion = (await store.findUser(userId))!.voiceprint!.version;
+      await store.saveEnrollment(enrollmentOf(userId, { modelId, expectedVersion, replacesModelId }));
+      expect((await others()).total).toBe(total + 3);
+      expect(await others(first.next)).toEqual({ ...second, total: total + 3 });
+      // To everybody else the model of these two is the outdated one.
+      const there = await store.outdatedUsers(enrollmentOf(own).modelId, { limit: 200, before: undefined });
+      const known = there.users.filter((user) => user.modelId === modelId).map((user) => user.userId);
+      expect(known.sort()).toEqual([own, userId].sort());
+    });
+
+    it('refuses pages of such users that cannot be', async () => {
+      const page = { limit: 0, before: undefined };
+      await expect(storage.store.outdatedUsers('any', page)).rejects.toMatchObject({ code: 'ValidationError' });
+      await expect(storage.store.outdatedUsers('any', { limit: 5, before: 'x' })).rejects.toMatchObject({
+        code: 'ValidationError',
+      });
+    });
+
     it('erases a person', async () => {
       const { store } = storage;
       const { userId } = await enrolledUser();

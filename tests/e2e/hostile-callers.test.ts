@@ -81,6 +81,7 @@ describe('keys', () => {
     ['GET', `/api/v1/users/${ALICE}/auth-history`, 'read'],
     ['GET', '/api/v1/health', 'read'],
     ['GET', '/metrics', 'read'],
+    ['GET', '/api/v1/users/outdated', 'admin'],
     ['DELETE', `/api/v1/users/${ALICE}`, 'admin'],
   ];
   const wrong = operations.flatMap(([method, path, needed]) =>

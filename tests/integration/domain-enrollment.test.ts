@@ -31,7 +31,10 @@ describe('samples', () => {
     expect(user).toMatchObject({ phone: PHONE, voiceprint: { sampleCount: 1, netSpeechMs: 4000, modelId: 'toy-2d' } });
     expect(cosine(user!.voiceprint!.centroid, user!.samples[0]!.embedding)).toBeCloseTo(1, 6);
     expect(await world.service.count('enrollments_total', { outcome: 'enrolled' })).toBe(1);
-    expect(await new UserDirectory(world.store).status(world.userId)).toMatchObject({ enrolled: true, samples: 1 });
+    expect(await new UserDirectory(world.store, 'toy-2d').status(world.userId)).toMatchObject({
+      enrolled: true,
+      samples: 1,
+    });
   });
 
   it('are pooled by their length', async () => {
@@ -115,7 +118,7 @@ describe('samples', () => {
     world.service.embedder.latch.close();
     const slow = world.service.enroll(world.userId, voice(1));
     while (world.service.embedder.latch.held === 0) await settled();
-    await new UserDirectory(world.store).erase(world.userId, by);
+    await new UserDirectory(world.store, 'toy-2d').erase(world.userId, by);
     world.service.embedder.latch.open();
     await expect(slow).rejects.toMatchObject({ code: 'EnrollmentConflict' });
     expect(await world.user()).toBeUndefined();
@@ -168,7 +171,7 @@ describe('who may enroll', () => {
       details: { voiceprint: 'toy-2d', service: 'toy-2d-v2' },
     });
     expect(newer.detector.requests).toEqual([]);
-    await new UserDirectory(world.store).erase(world.userId, by);
+    await new UserDirectory(world.store, 'toy-2d').erase(world.userId, by);
     expect(await newer.enroll(world.userId, voice(0))).toMatchObject({ samples: 1, modelId: 'toy-2d-v2' });
   });
 });
@@ -194,7 +197,7 @@ describe('a voiceprint of another model', () => {
     expect(after).toMatchObject({ phone: PHONE, voiceprint: { modelId: 'toy-2d-v2', sampleCount: 1 } });
     expect(await storedAngles()).toEqual([90]);
     expect(after.voiceprint!.version).toBeGreaterThan(before.voiceprint!.version);
-    expect(await new UserDirectory(world.store).status(world.userId)).toMatchObject({
+    expect(await new UserDirectory(world.store, 'toy-2d').status(world.userId)).toMatchObject({
       modelId: 'toy-2d-v2',
       samples: 1,
     });
@@ -377,7 +380,7 @@ describe('what fails leaves nothing behind', () => {
 
 describe('users', () => {
   it('who are not there are not found, whatever is asked', async () => {
-    const users = new UserDirectory(world.store);
+    const users = new UserDirectory(world.store, 'toy-2d');
     const notFound = { code: 'UserNotFoundError' };
     await expect(users.status(world.userId)).rejects.toMatchObject(notFound);
     await expect(users.history(world.userId, { limit: 10, before: undefined })).rejects.toMatchObject(notFound);

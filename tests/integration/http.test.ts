@@ -6,7 +6,7 @@ import { STATUS_BY_CODE } from '../../src/http/error-table.js';
 import { enrollReply } from '../../src/http/schemas/enrollment.js';
 import { errorReply } from '../../src/http/schemas/fields.js';
 import { healthReply, readyReply } from '../../src/http/schemas/service.js';
-import { historyReply, statusReply } from '../../src/http/schemas/users.js';
+import { historyReply, outdatedReply, statusReply } from '../../src/http/schemas/users.js';
 import { verifyReply } from '../../src/http/schemas/verification.js';
 import {
   ACCEPTED,
@@ -133,6 +133,23 @@ describe('users', () => {
     ]);
   });
 
+  it('of another model are listed in pages, for admins', async () => {
+    const outdated = vi.spyOn(t.behave.users, 'outdated');
+    const list = (query: string) =>
+      request(t.app).get(`/api/v1/users/outdated${query}`).set('Authorization', bearer('admin'));
+    const first = await list('');
+    expect(outdatedReply.parse(first.body)).toMatchObject({
+      model: 'toy-2',
+      total: 1,
+      users: [{ user_id: USER, model: 'toy-1', samples: 3, enrolled_at: '2025-01-01T00:00:00.000Z' }],
+      next: null,
+    });
+    await list('?limit=7&before=abc');
+    expect(outdated.mock.calls).toEqual([[{ limit: 50, before: undefined }], [{ limit: 7, before: 'abc' }]]);
+    expect((await list('?limit=0')).status).toBe(400);
+    expect((await get('/api/v1/users/outdated')).status).toBe(403);
+  });
+
   it('can be erased', async () => {
     const erase = vi.spyOn(t.behave.users, 'erase');
     const res = await request(t.app)
@@ -230,6 +247,7 @@ describe('access', () => {
     ['POST', '/api/v1/verify', 'verify'],
     ['GET', `/api/v1/users/${USER}/status`, 'read'],
     ['GET', `/api/v1/users/${USER}/auth-history`, 'read'],
+    ['GET', '/api/v1/users/outdated', 'admin'],
     ['DELETE', `/api/v1/users/${USER}`, 'admin'],
     ['GET', '/api/v1/health', 'read'],
   ] as const;

@@ -117,6 +117,7 @@ describe('access', () => {
       ['va_find_user', { p_user_id: userId }],
       ['va_user_status', { p_user_id: userId }],
       ['va_auth_history', { p_user_id: userId, p_limit: 5 }],
+      ['va_outdated_voiceprints', { p_model_id: 'm', p_limit: 5 }],
       ['va_erase_user', { p_user_id: userId, p_correlation_id: 'c', p_actor: 'a' }],
       ['va_rate_limit_hit', { p_key: 'k', p_window_ms: 1000 }],
       ['va_purge', { p_attempts_before: new Date().toISOString() }],

@@ -104,6 +104,12 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
     users: {
       status: async () => STATUS,
       history: async () => ({ attempts: [ATTEMPT], next: undefined }),
+      outdated: async () => ({
+        modelId: 'toy-2',
+        users: [{ userId: USER, modelId: 'toy-1', samples: 3, enrolledAt: new Date('2025-01-01T00:00:00.000Z') }],
+        total: 1,
+        next: undefined,
+      }),
       erase: async () => undefined,
     },
     calls: {
@@ -153,6 +159,7 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
     users: {
       status: (id) => behave.users.status(id),
       history: (id, page) => behave.users.history(id, page),
+      outdated: (page) => behave.users.outdated(page),
       erase: (id, by) => behave.users.erase(id, by),
     },
     calls: {

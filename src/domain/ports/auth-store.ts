@@ -123,6 +123,24 @@ export interface HistoryPage {
   readonly next: string | undefined;
 }
 
+/** Somebody whose voiceprint is of another model than the one in use: to be enrolled anew. */
+export interface OutdatedUser {
+  readonly userId: string;
+  /** Model of the voiceprint. */
+  readonly modelId: string;
+  readonly samples: number;
+  readonly enrolledAt: Date;
+}
+
+export interface OutdatedPage {
+  /** Last enrolled first. */
+  readonly users: readonly OutdatedUser[];
+  /** On all pages together. */
+  readonly total: number;
+  /** Cursor for the next page, opaque; undefined at the end. */
+  readonly next: string | undefined;
+}
+
 export interface AuthStore {
   /** Cheapest round trip, for readiness. */
   ping(): Promise<void>;
@@ -141,6 +159,11 @@ export interface AuthStore {
     userId: string,
     page: { readonly limit: number; readonly before: string | undefined },
   ): Promise<HistoryPage | undefined>;
+  /** Users with a voiceprint of another model. `limit` is 1..200. Throws `ValidationError` for a malformed cursor. */
+  outdatedUsers(
+    modelId: string,
+    page: { readonly limit: number; readonly before: string | undefined },
+  ): Promise<OutdatedPage>;
   /** Deletes user, voiceprint and samples, anonymises attempts, audits. False when there was no such user. */
   eraseUser(userId: string, by: { readonly correlationId: string; readonly actor: string }): Promise<boolean>;
 }

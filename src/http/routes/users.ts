@@ -1,4 +1,4 @@
-/** What is known about a user, over HTTP. */
+/** What is known about users, over HTTP. */
 import type { AttemptSummary } from '../../domain/ports/auth-store.js';
 import type { UsersUseCase } from '../../domain/users/users.js';
 import { answer, type Route, route } from '../operation.js';
@@ -29,6 +29,21 @@ export function userRoutes(operations: Operations, users: UsersUseCase): Route[]
       return answer({
         user_id: params.id,
         attempts: page.attempts.map(attempt),
+        next: page.next ?? null,
+        correlation_id: context.correlationId,
+      });
+    }),
+    route(operations.outdatedUsers, async ({ query, context }) => {
+      const page = await users.outdated({ limit: query.limit, before: query.before });
+      return answer({
+        model: page.modelId,
+        total: page.total,
+        users: page.users.map((user) => ({
+          user_id: user.userId,
+          model: user.modelId,
+          enrolled_at: user.enrolledAt.toISOString(),
+          samples: user.samples,
+        })),
         next: page.next ?? null,
         correlation_id: context.correlationId,
       });

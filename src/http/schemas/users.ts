@@ -1,4 +1,4 @@
-/** Paths, queries and replies about one user. */
+/** Paths, queries and replies about users. */
 import { z } from 'zod';
 import { CALL_PLATFORMS } from '../../domain/calls/calls.js';
 import { DECISIONS, REASONS } from '../../domain/verification/decision.js';
@@ -10,21 +10,25 @@ const limitMessage = `must be a whole number from 1 to ${MAX_PAGE}`;
 
 export const userPath = z.strictObject({ id: fields.userId });
 
-export const historyQuery = z.strictObject({
-  limit: z
-    .string({ error: limitMessage })
-    .regex(/^\d{1,3}$/, { error: limitMessage })
-    .transform(Number)
-    .pipe(z.int().min(1, { error: limitMessage }).max(MAX_PAGE, { error: limitMessage }))
-    .optional()
-    .transform((limit) => limit ?? DEFAULT_PAGE)
-    .meta({ description: `Attempts per page, 1 to ${MAX_PAGE}; default ${DEFAULT_PAGE}` }),
-  before: z
-    .string({ error: 'must be a cursor' })
-    .regex(/^[\x21-\x7e]{1,256}$/, { error: 'must be a cursor' })
-    .optional()
-    .meta({ description: '`next` of the former page' }),
-});
+const pageQuery = (what: string) =>
+  z.strictObject({
+    limit: z
+      .string({ error: limitMessage })
+      .regex(/^\d{1,3}$/, { error: limitMessage })
+      .transform(Number)
+      .pipe(z.int().min(1, { error: limitMessage }).max(MAX_PAGE, { error: limitMessage }))
+      .optional()
+      .transform((limit) => limit ?? DEFAULT_PAGE)
+      .meta({ description: `${what} per page, 1 to ${MAX_PAGE}; default ${DEFAULT_PAGE}` }),
+    before: z
+      .string({ error: 'must be a cursor' })
+      .regex(/^[\x21-\x7e]{1,256}$/, { error: 'must be a cursor' })
+      .optional()
+      .meta({ description: '`next` of the former page' }),
+  });
+
+export const historyQuery = pageQuery('Attempts');
+export const outdatedQuery = pageQuery('Users');
 
 const attempt = z
   .strictObject({
@@ -68,6 +72,27 @@ export const historyReply = z
     correlation_id: fields.correlationId,
   })
   .meta({ id: 'AuthHistory' });
+
+export const outdatedReply = z
+  .strictObject({
+    model: z.string().meta({ description: 'The model in use' }),
+    total: z.int().meta({ description: 'How many there are on all pages together' }),
+    users: z
+      .array(
+        z
+          .strictObject({
+            user_id: z.string(),
+            model: z.string().meta({ description: 'The model of the voiceprint' }),
+            enrolled_at: z.iso.datetime(),
+            samples: z.int(),
+          })
+          .meta({ id: 'OutdatedUser' }),
+      )
+      .meta({ description: 'Last enrolled first' }),
+    next: z.string().nullable().meta({ description: 'Pass as `before` for the next page; null at the end' }),
+    correlation_id: fields.correlationId,
+  })
+  .meta({ id: 'OutdatedUsers' });
 
 export const erasedReply = z
   .strictObject({ status: z.literal('erased'), user_id: z.string(), correlation_id: fields.correlationId })
