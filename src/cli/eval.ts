@@ -8,11 +8,12 @@ import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
 import { runEvaluation } from '../eval-run/run-evaluation.js';
 import { parseSegment } from '../eval-run/segments.js';
 import { renderReport } from '../evaluation/report.js';
-import { type Results, resultsSchema } from '../evaluation/results.js';
+import { type CorpusResults, type Results, resultsSchema } from '../evaluation/results.js';
 import { summarise } from '../evaluation/summary.js';
+import { judgedCalls, thresholdMarkdown, thresholdTable } from '../evaluation/threshold-table.js';
 import { buildTrials, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
 import { CommandError } from './command-error.js';
-import { countProgress, printResult, remark } from './output.js';
+import { countProgress, printResult, remark, table } from './output.js';
 
 interface RunOptions {
   readonly data: string[];
@@ -50,6 +51,34 @@ export function registerEval(program: Command): void {
       const report = options.out ?? join(dirname(path), 'report.html');
       await writeFile(report, renderReport(await readResults(path)));
       printResult(options.json === true, { report }, `Report: ${report}`);
+    });
+  evaluation
+    .command('thresholds')
+    .description('print which threshold lets through whom, as a Markdown table, from the results.json of an evaluation')
+    .argument('<results>', 'results.json of an evaluation with played calls')
+    .addOption(
+      new Option(
+        '--calibration <which>',
+        'judged by which calibration (default: cross-validated where there is one)',
+      ).choices(['shipped', 'cross-validated']),
+    )
+    .option('--json', 'print the figures as one line of JSON')
+    .addHelpText('after', '\nExample:\n  voice-auth eval thresholds ./evaluation/results.json')
+    .action(async (path: string, options: { calibration?: string; json?: boolean }) => {
+      const { calibration: asked } = options;
+      const found = (await readResults(path)).corpora.map((corpus) => {
+        const judged = asked ? corpus.live.find(({ calibration }) => calibration === asked) : judgedCalls(corpus);
+        if (!judged)
+          throw new CommandError(`${path} is without played calls${asked ? ` of calibration ${asked}` : ''}`);
+        return { name: corpus.name, judged };
+      });
+      const figures = { corpora: found.map(({ name, judged }) => ({ name, ...judged })) };
+      const tables = found.map(({ name, judged }) => {
+        const text = thresholdMarkdown(thresholdTable(judged));
+        // One table alone needs no name, so that it can go into a document as it is.
+        return found.length === 1 ? text : `${name}:\n\n${text}`;
+      });
+      printResult(options.json === true, figures, tables.join('\n').trimEnd());
     });
   evaluation
     .command('trials')
@@ -174,9 +203,17 @@ async function runAction(options: RunOptions): Promise<void> {
   const found = results.corpora.flatMap((corpus) => [
     `${corpus.name}:`,
     ...summarise(corpus).map((line) => `- ${line}`),
+    ...thresholdLines(corpus),
   ]);
   printResult(json, results, [...found, ...results.notes].join('\n'));
   remark(json, `Report: ${files.report}\nResults: ${files.results}`);
+}
+
+function thresholdLines(corpus: CorpusResults): string[] {
+  const judged = judgedCalls(corpus);
+  if (!judged) return [];
+  const { header, rows } = thresholdTable(judged);
+  return ['', table(header, rows), ''];
 }
 
 function allTrials(corpora: readonly Corpus[]): readonly Trial[] {

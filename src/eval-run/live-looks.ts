@@ -6,7 +6,7 @@ import type { Calibration } from '../domain/scoring/calibration.js';
 import { fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
 import { type CallScores, playCall } from '../evaluation/call-procedure.js';
-import { acceptedShares } from '../evaluation/decisions.js';
+import { acceptedShares, falseMatchesPerOwner } from '../evaluation/decisions.js';
 import { fitImpostorTails } from '../evaluation/impostor-tail.js';
 import { numberSpeakers } from '../evaluation/measure.js';
 import type { CorpusResults } from '../evaluation/results.js';
@@ -18,8 +18,10 @@ import { type HalfOf, type ScoredTrials, scoreTrials, type Voices } from './scor
 export const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5] as const;
 /** Amounts of speech that get an impostor tail when a calibration is fitted. */
 export const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
-/** Thresholds on `score`: claims of 1 in 10, 37, 100, 171 (the default) and 1000. */
-const THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9] as const;
+/** Thresholds on `score`: claims of 1 in 10, 37, 100, 171 (the default), 1000 and 10,000. */
+const THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9, 0.954] as const;
+/** Net speech after which it is told how many owners are accepted: a short greeting, a sentence or two, a short talk. */
+const ACCEPTED_AFTER_S = [3, 5, 10] as const;
 /** Below this the service decides nothing. */
 export const MIN_SPEECH_MS = 2000;
 /** Claims of false matches that are checked one by one. */
@@ -105,6 +107,10 @@ export function crossValidated(
 
 type CalibrationName = CorpusResults['live'][number]['calibration'];
 
+/**
+ * Plays all trials at every threshold; undefined when no calibration may judge owners and strangers both. Throws
+ * `RangeError` when there are too few speakers to resample.
+ */
 export function playCalls(
   calibrationName: CalibrationName,
   trials: readonly LiveTrial[],
@@ -120,13 +126,19 @@ export function playCalls(
   const [ownerTimes, strangerTimes] = [owners, strangers].map((side) =>
     THRESHOLDS.map((threshold) => side.map(({ trial, calibration }) => acceptedAfterS(trial, calibration, threshold))),
   ) as [(number | undefined)[][], (number | undefined)[][]];
-  const shares = (side: typeof judged, times: readonly (readonly (number | undefined)[])[]) =>
+  const shares = (side: typeof judged, times: readonly (readonly (number | undefined)[])[], afterS: number) =>
     acceptedShares(
       speakersOf(side.map(({ trial }) => trial)),
-      times.map((row) => Uint8Array.from(row, (time) => (time === undefined ? 0 : 1))),
+      times.map((row) => acceptedWithin(row, afterS)),
       options.bootstrap,
     );
-  const [ownersAccepted, observed] = [shares(owners, ownerTimes), shares(strangers, strangerTimes)];
+  const ownersAccepted = shares(owners, ownerTimes, Number.POSITIVE_INFINITY);
+  const acceptedAfter = ACCEPTED_AFTER_S.map((seconds) => ({ seconds, byRow: shares(owners, ownerTimes, seconds) }));
+  const observed = shares(strangers, strangerTimes, Number.POSITIVE_INFINITY);
+  const pretended = speakersOf(strangers.map(({ trial }) => trial)).enroll;
+  const perOwner = strangerTimes.map((row) =>
+    falseMatchesPerOwner(pretended, acceptedWithin(row, Number.POSITIVE_INFINITY)),
+  );
   const rows = THRESHOLDS.map((threshold, row) => {
     const times = ownerTimes[row]!.filter((time) => time !== undefined).sort((a, b) => a - b);
     return {
@@ -135,13 +147,25 @@ export function playCalls(
       observed: reported(observed[row]!),
       ownersAccepted: reported(ownersAccepted[row]!),
       medianSpeechS: times[times.length >> 1] ?? null,
+      perOwner: {
+        mean: perOwner[row]!.mean,
+        ninthTenth: perOwner[row]!.ninthTenth,
+        matched: perOwner[row]!.matched,
+      },
+      acceptedAfter: acceptedAfter.map(({ seconds, byRow }) => ({ seconds, share: reported(byRow[row]!) })),
       curve: LOOKS_S.map((seconds): [number, number] => [
         seconds,
         times.filter((time) => time <= seconds).length / owners.length,
       ]),
     };
   });
-  return { calibration: calibrationName, targets: owners.length, nontargets: strangers.length, rows };
+  return {
+    calibration: calibrationName,
+    targets: owners.length,
+    nontargets: strangers.length,
+    owners: perOwner[0]!.owners,
+    rows,
+  };
 }
 
 /** Single comparisons: how many strangers get at least the score that stands for each claim. */
@@ -169,6 +193,11 @@ export function checkClaims(
   );
   const points = CLAIMS.map((claim, index) => ({ claimed: claim, observed: reported(observed[index]!) }));
   return { calibration: calibrationName, nontargets: claimed.length, points };
+}
+
+/** 1 where a call was accepted by then, else 0; `times` in seconds of net speech, undefined = never. */
+function acceptedWithin(times: readonly (number | undefined)[], seconds: number): Uint8Array {
+  return Uint8Array.from(times, (time) => (time !== undefined && time <= seconds ? 1 : 0));
 }
 
 function speakersOf(people: readonly { readonly enrollSpeaker: string; readonly testSpeaker: string }[]) {

@@ -86,7 +86,7 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
       );
     }
     return resultsSchema.parse({
-      formatVersion: 1,
+      formatVersion: 2,
       createdAt: run.createdAt,
       serviceVersion: SERVICE_VERSION,
       command: run.command,

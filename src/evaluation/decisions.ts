@@ -2,7 +2,7 @@
  * Costs of decisions that were already taken, for several systems on the same trials. All systems see the same resamples, so
  * the interval of a difference is that of the difference and not of two unrelated figures.
  */
-import { type BootstrapOptions, bootstrapBySpeaker, type TrialSpeakers } from './bootstrap.js';
+import { type BootstrapOptions, bootstrapBySpeaker, quantile, type TrialSpeakers } from './bootstrap.js';
 import { normalisedDcf } from './dcf.js';
 import type { Estimate } from './measure.js';
 
@@ -76,6 +76,38 @@ export function acceptedShares(
   if (!values) throw new RangeError('no trials to count');
   const intervals = bootstrapBySpeaker(speakers, statistic, bootstrap);
   return values.map((value, index) => ({ value, interval: intervals[index] }));
+}
+
+export interface PerOwner {
+  /** Average over the owners, each of whom counts the same however often somebody pretended to be them. */
+  readonly mean: number;
+  /** Nine in ten owners have at most this. */
+  readonly ninthTenth: number;
+  /** Share of the owners to whom any stranger was matched. */
+  readonly matched: number;
+  readonly owners: number;
+}
+
+/**
+ * How false matches are spread over the people whom strangers pretended to be: some voices are easier to be taken for than
+ * others. `accepted[i]`: 1 where the attempt on owner `owners[i]` was accepted, else 0. Throws `RangeError` without attempts.
+ */
+export function falseMatchesPerOwner(owners: ArrayLike<number>, accepted: ArrayLike<number>): PerOwner {
+  const byOwner = new Map<number, { attempts: number; accepted: number }>();
+  for (let i = 0; i < owners.length; i++) {
+    const sums = byOwner.get(owners[i]!) ?? { attempts: 0, accepted: 0 };
+    sums.attempts += 1;
+    sums.accepted += accepted[i]!;
+    byOwner.set(owners[i]!, sums);
+  }
+  if (byOwner.size === 0) throw new RangeError('no attempts to count');
+  const rates = Float64Array.from(byOwner.values(), (sums) => sums.accepted / sums.attempts).sort();
+  return {
+    mean: rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
+    ninthTenth: quantile(rates, 0.9),
+    matched: rates.filter((rate) => rate > 0).length / rates.length,
+    owners: rates.length,
+  };
 }
 
 /** Where the first costs nothing there is nothing to save: equal is 0, and anything else is called twice as much. */

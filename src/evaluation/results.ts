@@ -57,6 +57,8 @@ const live = z.strictObject({
   calibration: calibrationName,
   targets: z.number().int(),
   nontargets: z.number().int(),
+  /** People whom strangers pretended to be. */
+  owners: z.number().int(),
   rows: z.array(
     z.strictObject({
       threshold: z.number(),
@@ -64,6 +66,16 @@ const live = z.strictObject({
       observed: estimate,
       ownersAccepted: estimate,
       medianSpeechS: z.number().nullable(),
+      /** Shares of the strangers' attempts on one person that were accepted, over the people. */
+      perOwner: z.strictObject({
+        mean: z.number(),
+        /** Nine in ten people have at most this. */
+        ninthTenth: z.number(),
+        /** Share of the people to whom any stranger was matched. */
+        matched: z.number(),
+      }),
+      /** Owners accepted by then, of all, also of those whose call was over before. */
+      acceptedAfter: z.array(z.strictObject({ seconds: z.number(), share: estimate })),
       /** [net speech in s, share of owners accepted by then]. */
       curve: z.array(z.tuple([z.number(), z.number()])),
     }),
@@ -84,7 +96,7 @@ const corpus = z.strictObject({
 });
 
 export const resultsSchema = z.strictObject({
-  formatVersion: z.literal(1),
+  formatVersion: z.literal(2),
   createdAt: z.string(),
   serviceVersion: z.string(),
   command: z.string(),
@@ -103,6 +115,8 @@ export type Results = z.output<typeof resultsSchema>;
 export type CorpusResults = Results['corpora'][number];
 export type ConditionResults = CorpusResults['conditions'][number];
 export type SystemResults = ConditionResults['systems'][number];
+/** What one threshold does to whole calls. */
+export type LiveRow = CorpusResults['live'][number]['rows'][number];
 export type SystemName = SystemResults['system'];
 export type ReportedEstimate = z.output<typeof estimate>;
 

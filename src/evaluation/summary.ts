@@ -2,9 +2,8 @@
 import { percent, percentDigits } from './plots/chart.js';
 import { conditionTitle } from './plots/plots.js';
 import { type CorpusResults, type ReportedEstimate, SYSTEM_TITLES } from './results.js';
+import { DEFAULT_THRESHOLD, judgedCalls } from './threshold-table.js';
 
-/** The threshold that the service has unless it is told another. */
-const DEFAULT_THRESHOLD = 0.82;
 /** What normalisation and calibration are meant to save; less is said to be less. */
 const WORTH_SAVING = 0.15;
 
@@ -36,8 +35,8 @@ function errorSentences({ conditions }: CorpusResults): string[] {
   ];
 }
 
-function liveSentence({ live }: CorpusResults): string[] {
-  const checked = live.find(({ calibration }) => calibration === 'cross-validated') ?? live[0];
+function liveSentence(corpus: CorpusResults): string[] {
+  const checked = judgedCalls(corpus);
   const row = checked?.rows.find(({ threshold }) => threshold === DEFAULT_THRESHOLD);
   if (!checked || !row) return [];
   const { claimed, observed } = row;

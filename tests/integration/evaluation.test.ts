@@ -10,8 +10,10 @@ import { parseDegradation } from '../../src/eval-run/degradations.js';
 import { readCorpora } from '../../src/eval-run/read-corpus.js';
 import { type EvaluationPlan, type EvaluationRun, runEvaluation } from '../../src/eval-run/run-evaluation.js';
 import { renderReport } from '../../src/evaluation/report.js';
+import { thresholdMarkdown, thresholdTable } from '../../src/evaluation/threshold-table.js';
 import { parseTrials } from '../../src/evaluation/trials.js';
 import { builtModule } from '../support/built.js';
+import { toyResults } from '../support/toy-evaluation.js';
 
 const VOICES = fileURLToPath(new URL('../fixtures/voices', import.meta.url));
 let folder: string;
@@ -194,9 +196,23 @@ describe('voice-auth eval', { timeout: 180_000 }, () => {
     );
     expect(JSON.parse(again.stdout)).toEqual({ report: join(folder, 'again.html') });
     expect(await readFile(join(folder, 'again.html'), 'utf8')).toBe(html);
+    const unplayed = await voiceAuth('eval', 'thresholds', join(out, 'results.json'));
+    expect(unplayed).toMatchObject({ code: 1, stderr: expect.stringContaining('without played calls') });
     const listed = await voiceAuth('eval', 'trials', '--data', data);
     expect(listed.stdout).toBe(await readFile(join(out, 'trials.txt'), 'utf8'));
     expect(parseTrials(listed.stdout)).toMatchObject({ kind: 'trials' });
+  });
+
+  it('prints the table of thresholds as Markdown and nothing else', async () => {
+    const results = join(folder, 'toy-results.json');
+    await writeFile(results, JSON.stringify(toyResults()));
+    const { stdout, stderr } = await voiceAuth('eval', 'thresholds', results);
+    expect(stderr).toBe('');
+    const judged = toyResults().corpora[0]!.live[0]!;
+    expect(stdout).toBe(thresholdMarkdown(thresholdTable(judged)));
+    const json = await voiceAuth('eval', 'thresholds', results, '--calibration', 'cross-validated', '--json');
+    expect(JSON.parse(json.stdout)).toEqual({ corpora: [{ name: 'calls', ...judged }] });
+    expect(await voiceAuth('eval', 'thresholds', results, '--calibration', 'shipped')).toMatchObject({ code: 1 });
   });
 
   it.each([

@@ -28,7 +28,7 @@ export function toyResults(): Results {
   });
   const systems = [system('cosine', 0.22), system('as-norm', 0.2), system('calibrated', 0.2)];
   return resultsSchema.parse({
-    formatVersion: 1,
+    formatVersion: 2,
     createdAt: '2026-01-02T03:04:05.000Z',
     serviceVersion: '0.1.0',
     command: 'voice-auth eval run --data calls --out <folder>',
@@ -72,12 +72,18 @@ export function toyResults(): Results {
             calibration: 'cross-validated',
             targets: 984,
             nontargets: 10_000,
+            owners: 62,
             rows: [0.7, 0.82].map((threshold) => ({
               threshold,
               claimed: (1 - threshold) ** 3,
               observed: estimate(0.006),
               ownersAccepted: estimate(0.4),
               medianSpeechS: 4,
+              perOwner: { mean: 0.008, ninthTenth: 0.025, matched: 0.3 },
+              acceptedAfter: [
+                { seconds: 3, share: estimate(0.2) },
+                { seconds: 10, share: estimate(0.3) },
+              ],
               curve: [
                 [2, 0.1],
                 [10, 0.3],

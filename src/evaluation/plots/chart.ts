@@ -4,7 +4,7 @@
  * eyes (after Okabe and Ito, 2008).
  */
 
-export const COLOURS = ['#2f86c9', '#e0742f', '#1f9d7a', '#b565a7', '#8a8d91'] as const;
+export const COLOURS = ['#2f86c9', '#e0742f', '#1f9d7a', '#b565a7', '#8a8d91', '#a88b00'] as const;
 
 export interface Axis {
   readonly label: string;
