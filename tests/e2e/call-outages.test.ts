@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HandPlayedCall } from '../support/hand-played-call.js';
+import { openHandToldCall } from '../support/hand-told-call.js';
 import { type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { childProcesses } from '../support/process-tree.js';
 import { SupabaseProject } from '../support/supabase-project.js';
@@ -39,15 +40,8 @@ function enrolled(service: LocalService): Promise<unknown> {
 }
 
 /** A call in progress that the service listens to, with the first second of what the caller says. */
-async function startCall(service: LocalService, callId: string) {
-  const audio = await HandPlayedCall.start();
-  cleanups.push(() => audio.close());
-  const call = new ToldCall(service, { callId, callerNumber: PHONE, listenUrl: audio.url });
-  await call.begin();
-  await expect.poll(() => audio.listeners).toBe(1);
-  audio.say(before);
-  await expect.poll(async () => (await call.status()).net_speech_seconds).toBeGreaterThan(0.3);
-  return { audio, call };
+function startCall(service: LocalService, callId: string) {
+  return openHandToldCall(service, { callId, callerNumber: PHONE, says: before, cleanups });
 }
 
 describe('with a database that is', () => {

@@ -12,7 +12,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
-import { HandPlayedCall } from '../support/hand-played-call.js';
+import { openHandToldCall } from '../support/hand-told-call.js';
 import { type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { childProcesses, living } from '../support/process-tree.js';
 import { SupabaseProject } from '../support/supabase-project.js';
@@ -40,25 +40,9 @@ function enroll(service: LocalService): Promise<unknown> {
   return service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: userId, phone: PHONE });
 }
 
-async function startAudio(): Promise<HandPlayedCall> {
-  const audio = await HandPlayedCall.start();
-  cleanups.push(() => audio.close());
-  return audio;
-}
-
-function callOf(service: LocalService, callId: string, audio: HandPlayedCall): ToldCall {
-  return new ToldCall(service, { callId, callerNumber: PHONE, listenUrl: audio.url, headers: FRESH });
-}
-
 /** A call in progress that is listened to, with the first second of what the caller says. */
-async function startCall(service: LocalService, callId: string) {
-  const audio = await startAudio();
-  const call = callOf(service, callId, audio);
-  await call.begin();
-  await expect.poll(() => audio.listeners).toBe(1);
-  audio.say(before);
-  await expect.poll(async () => (await call.status()).net_speech_seconds).toBeGreaterThan(0.3);
-  return { audio, call };
+function startCall(service: LocalService, callId: string) {
+  return openHandToldCall(service, { callId, callerNumber: PHONE, headers: FRESH, says: before, cleanups });
 }
 
 /** Workers that have written such a line about a call. */
@@ -207,7 +191,12 @@ describe('two servers on one Supabase project', () => {
     await enroll(one);
 
     const { audio, call } = await startCall(one, 'across-servers');
-    const elsewhere = callOf(other, call.callId, audio);
+    const elsewhere = new ToldCall(other, {
+      callId: call.callId,
+      callerNumber: PHONE,
+      listenUrl: audio.url,
+      headers: FRESH,
+    });
     await expect.poll(async () => (await elsewhere.status()).state).toBe('listening');
     const asking = [call.verify({ id: 'both-asked' }), elsewhere.verify({ id: 'both-asked' })] as const;
     audio.say(after);

@@ -9,8 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
-import type { SimulatedCallOptions } from '../../src/telephony/simulator/vapi-platform.js';
-import { HandPlayedCall } from '../support/hand-played-call.js';
+import { type HandToldCallOptions, openHandToldCall } from '../support/hand-told-call.js';
 import { type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { TOLD_CALLS_ENVIRONMENT, ToldCall } from '../support/told-calls.js';
 import { VOICE_RATE_HZ, type VoiceFile, voicePath, voiceSamples } from '../support/voices.js';
@@ -62,13 +61,8 @@ afterAll(async () => {
 });
 
 /** A call in progress that the service listens to. */
-async function startCall(callId: string, callerNumber: string, options: Partial<SimulatedCallOptions> = {}) {
-  const audio = await HandPlayedCall.start();
-  cleanups.push(() => audio.close());
-  const call = new ToldCall(service, { callId, callerNumber, listenUrl: audio.url, ...options });
-  await call.begin();
-  await expect.poll(() => audio.listeners).toBe(1);
-  return { audio, call };
+function startCall(callId: string, callerNumber: string, options: Partial<HandToldCallOptions> = {}) {
+  return openHandToldCall(service, { callId, callerNumber, ...options, cleanups });
 }
 
 /** A recording from second to second. */

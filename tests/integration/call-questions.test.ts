@@ -4,7 +4,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { ToyCall } from '../support/toy-calls.js';
-import { factsOf, neighbours, questionOf, ToyProcess, type ToyProcessOptions } from '../support/toy-calls-service.js';
+import {
+  factsOf,
+  neighbours,
+  openCall,
+  questionOf,
+  ToyProcess,
+  type ToyProcessOptions,
+} from '../support/toy-calls-service.js';
 import { settled } from '../support/toy-models.js';
 import { play } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
@@ -35,14 +42,11 @@ async function begun(
   process: ToyProcess,
   facts: Partial<CallFacts> = {},
 ): Promise<{ call: CallFacts; audio: ToyCall }> {
-  const call = factsOf(facts);
-  const dialled = process.dialled.length;
-  await process.service.begin(call);
-  await expect.poll(() => process.dialled.length).toBe(dialled + 1);
+  const { call, audio } = await openCall(process, facts);
   if (call.callerNumber === number) {
     await expect.poll(async () => (await process.service.status('vapi', call.callId))?.claimed).toBe(true);
   }
-  return { call, audio: process.call };
+  return { call, audio };
 }
 
 function decided(answer: CallVerificationAnswer) {

@@ -4,7 +4,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { ToyCall } from '../support/toy-calls.js';
-import { factsOf, neighbours, questionOf, ToyProcess, type ToyProcessOptions } from '../support/toy-calls-service.js';
+import {
+  dialled,
+  factsOf,
+  neighbours,
+  openCall,
+  questionOf,
+  ToyProcess,
+  type ToyProcessOptions,
+} from '../support/toy-calls-service.js';
 import { settled, toySilence } from '../support/toy-models.js';
 import { play, replacing } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
@@ -20,13 +28,6 @@ function startProcess(options: ToyProcessOptions = {}): ToyProcess {
   const started = new ToyProcess(world.store, world.calls, options);
   processes.push(started);
   return started;
-}
-
-/** Plays into a call once it has been dialled. */
-async function dialled(process: ToyProcess, count = 1): Promise<ToyCall> {
-  await expect.poll(() => process.dialled.length).toBe(count);
-  await settled();
-  return process.call;
 }
 
 function decided(answer: CallVerificationAnswer) {
@@ -57,9 +58,7 @@ afterEach(async () => {
 describe('a call that is listened to from its start', () => {
   it('has the answer before it is asked, for the owner of the number', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here, { callerNumber: number });
     await expected(here, call.callId);
     await play(audio, OWNER);
     const asked = here.toys.embedder.windowsMs.length;
@@ -80,9 +79,7 @@ describe('a call that is listened to from its start', () => {
 
   it('rests once it knows, and hears on when somebody else is claimed', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here, { callerNumber: number });
     await expected(here, call.callId);
     await play(audio, OWNER);
     const before = (await here.service.status('vapi', call.callId))?.netSpeechMs ?? 0;
@@ -98,9 +95,7 @@ describe('a call that is listened to from its start', () => {
 
   it('waits for speech when it is asked early, and answers the moment it knows', async () => {
     const here = startProcess();
-    const call = factsOf();
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here);
     const asking = here.service.verify(questionOf(call, { userId: world.userId }));
     await play(audio, OWNER);
     const result = decided(await asking);
@@ -111,11 +106,9 @@ describe('a call that is listened to from its start', () => {
 
   it('answers at the deadline with what is known', async () => {
     const here = startProcess();
-    const [quiet, little] = [factsOf(), factsOf()];
-    await here.service.begin(quiet);
-    await dialled(here, 1);
-    await here.service.begin(little);
-    await play(await dialled(here, 2), { degrees: 1, seconds: 1 });
+    const { call: quiet } = await openCall(here);
+    const { call: little, audio } = await openCall(here);
+    await play(audio, { degrees: 1, seconds: 1 });
     const limits = { userId: world.userId, deadlineMs: 300 };
     expect(decided(await here.service.verify(questionOf(quiet, limits)))).toMatchObject({
       decision: 'inconclusive',
@@ -131,9 +124,7 @@ describe('a call that is listened to from its start', () => {
 
   it('goes on after an inconclusive answer', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here, { callerNumber: number });
     await play(audio, { degrees: 1, seconds: 1 });
     expect(decided(await here.service.verify(questionOf(call, { deadlineMs: 300 }))).decision).toBe('inconclusive');
     await play(audio, { degrees: 1, seconds: 2 });
@@ -157,9 +148,8 @@ describe('a call that is listened to from its start', () => {
 
   it('keeps the claim with a stricter threshold, and refuses a laxer one', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    await play(await dialled(here), OWNER);
+    const { call, audio } = await openCall(here, { callerNumber: number });
+    await play(audio, OWNER);
     const strict = await here.service.verify(questionOf(call, { threshold: 0.9 }));
     expect(decided(strict)).toMatchObject({ decision: 'accept', threshold: 0.9 });
     await expect(here.service.verify(questionOf(call, { requestId: 'lax', threshold: 0.5 }))).rejects.toMatchObject({
@@ -169,15 +159,11 @@ describe('a call that is listened to from its start', () => {
 
   it('never takes mixed audio, a silent caller or the agent alone for somebody', async () => {
     const here = startProcess();
-    for (const [index, [track, reason]] of (
-      [
-        ['mixed', 'mixed_audio'],
-        ['agent', 'no_caller_audio'],
-      ] as const
-    ).entries()) {
-      const call = factsOf({ callerNumber: number });
-      await here.service.begin(call);
-      const audio = await dialled(here, index + 1);
+    for (const [track, reason] of [
+      ['mixed', 'mixed_audio'],
+      ['agent', 'no_caller_audio'],
+    ] as const) {
+      const { call, audio } = await openCall(here, { callerNumber: number });
       const asking = here.service.verify(questionOf(call, { deadlineMs: 400 }));
       for (let second = 0; second < 4 && !audio.stopped; second++) {
         audio.say(new Float32Array(8000).fill(0.2), track);
@@ -191,9 +177,7 @@ describe('a call that is listened to from its start', () => {
 describe('the same question', () => {
   it('gets the same answer, at the same time and later, and is one attempt', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here, { callerNumber: number });
     const both = [here.service.verify(questionOf(call)), here.service.verify(questionOf(call))];
     await play(audio, OWNER);
     const [one, two] = await Promise.all(both);
@@ -208,10 +192,9 @@ describe('the same question', () => {
 
   it('is asked again after an error, and then answered', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
     here.next.push(new ToyCall(false), new ToyCall());
-    await here.service.begin(call);
-    (await dialled(here)).refuse();
+    const { call, audio } = await openCall(here, { callerNumber: number });
+    audio.refuse();
     await settled();
     // The event of the question names the URL again, so it is dialled again.
     const asking = here.service.verify(questionOf(call));
@@ -221,10 +204,9 @@ describe('the same question', () => {
 
   it('is an error, and no attempt, when the call cannot be listened to', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
     here.next.push(new ToyCall(false), new ToyCall(false));
-    await here.service.begin(call);
-    (await dialled(here)).refuse();
+    const { call, audio } = await openCall(here, { callerNumber: number });
+    audio.refuse();
     const asking = here.service.verify(questionOf(call));
     (await dialled(here, 2)).refuse();
     await expect(asking).rejects.toMatchObject({ code: 'ListenConnectionError' });
@@ -238,9 +220,7 @@ describe('the same question', () => {
 describe('the audio of a call', () => {
   it('is connected to again when it broke off, and what was heard before counts', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    const first = await dialled(here);
+    const { call, audio: first } = await openCall(here, { callerNumber: number });
     await play(first, { degrees: 1, seconds: 1.5 });
     first.end({ kind: 'lost' });
     const asking = here.service.verify(questionOf(call));
@@ -252,9 +232,7 @@ describe('the audio of a call', () => {
 
   it('that ends leaves a caller who hung up, or a decision from what was said', async () => {
     const here = startProcess();
-    const [short, long] = [factsOf({ callerNumber: number }), factsOf({ callerNumber: number })];
-    await here.service.begin(short);
-    const first = await dialled(here, 1);
+    const { call: short, audio: first } = await openCall(here, { callerNumber: number });
     await play(first, { degrees: 1, seconds: 1 });
     await here.service.end('vapi', short.callId);
     first.end({ kind: 'stopped' });
@@ -262,8 +240,7 @@ describe('the audio of a call', () => {
       decision: 'inconclusive',
       reason: 'caller_hung_up',
     });
-    await here.service.begin(long);
-    const second = await dialled(here, 2);
+    const { call: long, audio: second } = await openCall(here, { callerNumber: number });
     await expected(here, long.callId);
     await play(second, { degrees: 20, seconds: 4.5 });
     await here.service.end('vapi', long.callId);
@@ -277,9 +254,7 @@ describe('the audio of a call', () => {
 
   it('is heard no further than a verification may use', async () => {
     const here = startProcess();
-    const call = factsOf();
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here);
     await play(audio, { degrees: 1, seconds: 14 });
     expect((await here.service.status('vapi', call.callId))?.netSpeechMs).toBeLessThan(12_100);
     expect(decided(await here.service.verify(questionOf(call, { userId: world.userId }))).decision).toBe('accept');
@@ -299,9 +274,9 @@ describe('enrolling from a call', () => {
 
   it('makes a voiceprint for a new caller, who is then known by number', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: `+1415${randomUUID().replaceAll(/\D/g, '').padEnd(7, '3').slice(0, 7)}` });
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here, {
+      callerNumber: `+1415${randomUUID().replaceAll(/\D/g, '').padEnd(7, '3').slice(0, 7)}`,
+    });
     const asking = here.service.enroll(enrolling(call));
     await play(audio, { degrees: 60, seconds: 4 });
     const answer = await asking;
@@ -315,9 +290,8 @@ describe('enrolling from a call', () => {
 
   it('writes nothing when too little is said in time, or caller and agent are mixed', async () => {
     const here = startProcess();
-    const call = factsOf();
-    await here.service.begin(call);
-    await play(await dialled(here), { degrees: 60, seconds: 1 });
+    const { call, audio } = await openCall(here);
+    await play(audio, { degrees: 60, seconds: 1 });
     const userId = randomUUID();
     await expect(here.service.enroll({ ...enrolling(call, userId), deadlineMs: 400 })).rejects.toMatchObject({
       code: 'AudioProcessingError',
@@ -330,9 +304,7 @@ describe('two processes', () => {
   it('answer alike: the one that is asked lets the one that listens answer', async () => {
     const [here, there] = [startProcess(), startProcess()];
     neighbours(here, there);
-    const call = factsOf({ callerNumber: number });
-    await there.service.begin(call);
-    const audio = await dialled(there);
+    const { call, audio } = await openCall(there, { callerNumber: number });
     await here.service.begin(call);
     expect(here.dialled).toEqual([]);
     const asking = here.service.verify(questionOf(call));
@@ -347,9 +319,7 @@ describe('two processes', () => {
   it('pass on errors, too', async () => {
     const [here, there] = [startProcess(), startProcess()];
     neighbours(here, there);
-    const call = factsOf();
-    await there.service.begin(call);
-    await dialled(there);
+    const { call } = await openCall(there);
     await expect(here.service.verify(questionOf(call, { userId: randomUUID() }))).rejects.toMatchObject({
       code: 'UserNotFoundError',
     });
@@ -358,9 +328,7 @@ describe('two processes', () => {
   it('end a call for each other', async () => {
     const [here, there] = [startProcess(), startProcess()];
     neighbours(here, there);
-    const call = factsOf({ callerNumber: number });
-    await there.service.begin(call);
-    const audio = await dialled(there);
+    const { call, audio } = await openCall(there, { callerNumber: number });
     await here.service.end('vapi', call.callId);
     await expect.poll(() => audio.stopped).toBe(true);
     audio.end({ kind: 'stopped' });
@@ -382,9 +350,7 @@ describe('two processes', () => {
 
   it('take over from one that has shut down in order, at once', async () => {
     const [here, there] = [startProcess(), startProcess()];
-    const call = factsOf({ callerNumber: number });
-    await there.service.begin(call);
-    await dialled(there);
+    const { call } = await openCall(there, { callerNumber: number });
     await there.service.close();
     await here.service.begin(call);
     await play(await dialled(here), OWNER);
@@ -410,9 +376,8 @@ describe('when things go wrong', () => {
   it('a database that stays away is an error and nothing is accepted', async () => {
     const down = () => Promise.reject(new VoiceAuthError('DatabaseUnavailable', 'away'));
     const here = startProcess({ parts: { store: replacing(world.store, { recordAttempt: down }) } });
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    await play(await dialled(here), OWNER);
+    const { call, audio } = await openCall(here, { callerNumber: number });
+    await play(audio, OWNER);
     await expect(here.service.verify(questionOf(call, { deadlineMs: 800 }))).rejects.toMatchObject({
       code: 'DatabaseUnavailable',
     });
@@ -421,9 +386,7 @@ describe('when things go wrong', () => {
 
   it('a shutdown in the middle says deadline, and that is recorded', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    await dialled(here);
+    const { call } = await openCall(here, { callerNumber: number });
     const asking = here.service.verify(questionOf(call));
     await expect.poll(async () => (await world.calls.callRequest(call, 'tool-1')).alive).toBe(true);
     await settled();
@@ -434,9 +397,7 @@ describe('when things go wrong', () => {
 
   it('an asker who has left gets no accept on record', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    await dialled(here);
+    const { call } = await openCall(here, { callerNumber: number });
     const asker = new AbortController();
     const asking = here.service.verify(questionOf(call, { signal: asker.signal }));
     await settled();
@@ -467,9 +428,7 @@ describe('when things go wrong', () => {
 
   it('a faulty detector or embedder is an error, and the next question is looked at anew', async () => {
     const here = startProcess();
-    const call = factsOf({ callerNumber: number });
-    await here.service.begin(call);
-    const audio = await dialled(here);
+    const { call, audio } = await openCall(here, { callerNumber: number });
     here.toys.embedder.failure = new VoiceAuthError('InferenceUnavailable', 'gone');
     await play(audio, OWNER);
     await expect(here.service.verify(questionOf(call))).rejects.toMatchObject({ code: 'InferenceUnavailable' });
@@ -523,9 +482,8 @@ describe('a stream that dials us', () => {
 
 it('hears nothing in silence', async () => {
   const here = startProcess();
-  const call = factsOf({ callerNumber: number });
-  await here.service.begin(call);
-  await play(await dialled(here), toySilence(100));
+  const { call, audio } = await openCall(here, { callerNumber: number });
+  await play(audio, toySilence(100));
   await heard(here, call.callId, 0);
   expect(decided(await here.service.verify(questionOf(call, { deadlineMs: 300 }))).decision).toBe('inconclusive');
 });

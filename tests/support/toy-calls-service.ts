@@ -1,5 +1,6 @@
 /** Call services over one store, each standing for a process of its own, with toy models and calls that a test plays. */
 import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
 import type { CallsConfig } from '../../src/config/config.js';
 import { CallService, type CallServiceDeps } from '../../src/domain/calls/call-service.js';
 import type { CallFacts, CallVerificationQuestion } from '../../src/domain/calls/calls.js';
@@ -7,6 +8,7 @@ import type { AuthStore } from '../../src/domain/ports/auth-store.js';
 import type { CallStore } from '../../src/domain/ports/call-store.js';
 import { TimerWheel } from '../../src/domain/timing/timer-wheel.js';
 import { ToyCall } from './toy-calls.js';
+import { settled } from './toy-models.js';
 import { ToyService } from './toy-service.js';
 
 const CALLS: CallsConfig = {
@@ -98,6 +100,24 @@ export function factsOf(changes: Partial<CallFacts> = {}): CallFacts {
     correlationId: `call-${randomUUID()}`,
     ...changes,
   };
+}
+
+/** The newest call of a process, once it has dialled so many and can be played into. */
+export async function dialled(process: ToyProcess, count = 1): Promise<ToyCall> {
+  await expect.poll(() => process.dialled.length).toBe(count);
+  await settled();
+  return process.call;
+}
+
+/** A call that has begun and been dialled. */
+export async function openCall(
+  process: ToyProcess,
+  facts: Partial<CallFacts> = {},
+): Promise<{ readonly call: CallFacts; readonly audio: ToyCall }> {
+  const call = factsOf(facts);
+  const before = process.dialled.length;
+  await process.service.begin(call);
+  return { call, audio: await dialled(process, before + 1) };
 }
 
 export function questionOf(call: CallFacts, changes: Partial<CallVerificationQuestion> = {}): CallVerificationQuestion {

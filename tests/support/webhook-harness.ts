@@ -1,6 +1,7 @@
 /** The webhook over scripted calls and a scripted VAPI; everything it logs is kept, down to the finest level. */
 import { PassThrough } from 'node:stream';
 import type { VapiWebhookConfig } from '../../src/config/config.js';
+import type { CallFacts } from '../../src/domain/calls/calls.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
 import type { CallLookup, ControlMessage, Delivery } from '../../src/telephony/vapi/webhook/vapi-api.js';
@@ -11,6 +12,16 @@ export const CALL_ID = '6b38b0c2-5d0f-4a6e-9a43-0e1f2d3c4b5a';
 export const CALLER = '+14566836490';
 export const LISTEN_URL = 'wss://listen-a.vapi.ai/6b38-s3cret/listen';
 export const CONTROL_URL = 'https://control-a.vapi.ai/6b38-s3cret/control';
+/** Goes with every message that the harness delivers. */
+const CORRELATION_ID = 'corr-0001';
+/** What the messages of `callObject` say about the call. */
+export const CALL_FACTS: CallFacts = {
+  platform: 'vapi',
+  callId: CALL_ID,
+  callerNumber: CALLER,
+  listenUrl: LISTEN_URL,
+  correlationId: CORRELATION_ID,
+};
 export const SECRET = 'webhook-s3cret';
 export const SECRETS = [SECRET, CALLER, LISTEN_URL, CONTROL_URL, 's3cret'];
 
@@ -80,7 +91,7 @@ export function webhookHarness(overrides: Partial<VapiWebhookConfig> = {}): Webh
     webhook.handle({
       headers: { 'x-vapi-secret': SECRET },
       body: Buffer.from(body),
-      correlationId: 'corr-0001',
+      correlationId: CORRELATION_ID,
       signal: new AbortController().signal,
     });
   return {

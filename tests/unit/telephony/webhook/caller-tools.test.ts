@@ -2,32 +2,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { deadlineOf } from '../../../../src/telephony/vapi/webhook/tool-messages.js';
+import { deferred } from '../../../support/deferred.js';
 import { CALLED_USER, decided, MATCH } from '../../../support/scripted-calls.js';
 import {
+  CALL_FACTS,
   CALL_ID,
-  CALLER,
   callObject,
   LISTEN_URL,
   onlyResult,
   toolMessage,
   webhookHarness,
 } from '../../../support/webhook-harness.js';
-
-const FACTS = {
-  platform: 'vapi',
-  callId: CALL_ID,
-  callerNumber: CALLER,
-  listenUrl: LISTEN_URL,
-  correlationId: 'corr-0001',
-};
-
-function deferred<T>() {
-  let resolve: (value: T) => void = () => undefined;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
 
 describe('verify_caller', () => {
   it('asks about the call and tells the verdict', async () => {
@@ -42,7 +27,7 @@ describe('verify_caller', () => {
       },
     });
     const [question] = h.calls.verifications;
-    expect(question).toMatchObject({ call: FACTS, requestId: 'call_1', userId: CALLED_USER, threshold: 0.95 });
+    expect(question).toMatchObject({ call: CALL_FACTS, requestId: 'call_1', userId: CALLED_USER, threshold: 0.95 });
     expect(question?.deadlineMs).toBeLessThanOrEqual(18_500);
     expect(question?.deadlineMs).toBeGreaterThan(0);
     expect(await h.count('toolCalls', { tool: 'verify_caller', outcome: 'accept' })).toBe(1);
@@ -116,7 +101,7 @@ describe('enroll_caller', () => {
     const named = { consent: true, consentReference: 'contract 7', user_id: CALLED_USER };
     await h.deliver(toolMessage('enroll_caller', named));
     expect(h.calls.enrollments).toMatchObject([
-      { call: FACTS, requestId: 'call_1', userId: undefined, consentReference: `vapi:${CALL_ID}`, actor: 'vapi' },
+      { call: CALL_FACTS, requestId: 'call_1', userId: undefined, consentReference: `vapi:${CALL_ID}`, actor: 'vapi' },
       { userId: CALLED_USER, consentReference: 'contract 7', actor: 'vapi' },
     ]);
     expect(await h.count('toolCalls', { tool: 'enroll_caller', outcome: 'enrolled' })).toBe(2);

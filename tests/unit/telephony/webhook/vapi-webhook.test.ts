@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
+import { deferred } from '../../../support/deferred.js';
 import { privacyLeaks } from '../../../support/privacy.js';
 import {
+  CALL_FACTS,
   CALL_ID,
   CALLER,
   CONTROL_URL,
@@ -14,32 +16,17 @@ import {
   webhookHarness,
 } from '../../../support/webhook-harness.js';
 
-const FACTS = {
-  platform: 'vapi',
-  callId: CALL_ID,
-  callerNumber: CALLER,
-  listenUrl: LISTEN_URL,
-  correlationId: 'corr-0001',
-};
 const BARE_CALL = { id: CALL_ID };
 const EMPTY = { status: 200, body: {} };
 
 const status = (value: string, call: object = callObject()) => ({ type: 'status-update', status: value, call });
-
-function deferred<T>() {
-  let resolve: (value: T) => void = () => undefined;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
 
 describe('events of a call', () => {
   it('in-progress begins it with all that is known', async () => {
     const h = webhookHarness();
     expect(await h.deliver(status('in-progress'))).toEqual(EMPTY);
     await h.webhook.close();
-    expect(h.calls.begun).toEqual([FACTS]);
+    expect(h.calls.begun).toEqual([CALL_FACTS]);
     expect(await h.count('webhooks', { type: 'status-update', outcome: 'ok' })).toBe(1);
   });
 
@@ -82,7 +69,7 @@ describe('events of a call', () => {
       expect(await h.count('webhooks', { type: 'status-update', outcome: 'ok' })).toBe(1);
       await h.deliver(status('in-progress', BARE_CALL));
       await h.webhook.close();
-      expect(h.calls.begun).toEqual([FACTS]);
+      expect(h.calls.begun).toEqual([CALL_FACTS]);
     },
   );
 
@@ -92,7 +79,7 @@ describe('events of a call', () => {
     expect(h.calls.begun).toEqual([]);
     await h.deliver(status('in-progress', BARE_CALL));
     await h.webhook.close();
-    expect(h.calls.begun).toEqual([FACTS]);
+    expect(h.calls.begun).toEqual([CALL_FACTS]);
   });
 
   it('a transcript shows that a call is under way, if it is known where to listen', async () => {
@@ -102,7 +89,7 @@ describe('events of a call', () => {
     expect(h.calls.begun).toEqual([]);
     await h.deliver({ type: 'transcript', call: callObject() });
     await h.webhook.close();
-    expect(h.calls.begun).toEqual([FACTS]);
+    expect(h.calls.begun).toEqual([CALL_FACTS]);
     expect(await h.count('webhooks', { type: 'transcript', outcome: 'ok' })).toBe(2);
   });
 
@@ -116,7 +103,7 @@ describe('events of a call', () => {
       // Nothing of it is known any more.
       await h.deliver(status('in-progress', BARE_CALL));
       await h.webhook.close();
-      expect(h.calls.begun).toEqual([{ ...FACTS, callerNumber: undefined, listenUrl: undefined }]);
+      expect(h.calls.begun).toEqual([{ ...CALL_FACTS, callerNumber: undefined, listenUrl: undefined }]);
     },
   );
 
@@ -142,7 +129,7 @@ describe('events of a call', () => {
     await h.deliver(status('in-progress', BARE_CALL));
     await h.deliver(toolMessage('verify_caller', {}, { call: BARE_CALL }));
     await h.webhook.close();
-    expect([h.calls.begun[0], h.calls.verifications[0]?.call]).toEqual([FACTS, FACTS]);
+    expect([h.calls.begun[0], h.calls.verifications[0]?.call]).toEqual([CALL_FACTS, CALL_FACTS]);
   });
 
   it('assistant-request is not answered with an error, which would be spoken', async () => {
@@ -164,10 +151,10 @@ describe('asking VAPI about a call', () => {
     const calls = ['a', 'b', 'c'].map((id) => ({ id, name: 'verify_caller' }));
     await h.deliver({ type: 'tool-calls', toolCalls: calls, call: BARE_CALL });
     expect(h.vapi.lookups).toHaveLength(1);
-    expect(h.calls.verifications.map(({ call }) => call)).toEqual([FACTS, FACTS, FACTS]);
+    expect(h.calls.verifications.map(({ call }) => call)).toEqual([CALL_FACTS, CALL_FACTS, CALL_FACTS]);
     await h.deliver(toolMessage('enroll_caller', { consent: true }, { call: BARE_CALL }));
     expect(h.vapi.lookups).toHaveLength(1);
-    expect(h.calls.enrollments[0]?.call).toEqual(FACTS);
+    expect(h.calls.enrollments[0]?.call).toEqual(CALL_FACTS);
   });
 
   it('happens when a call begins without saying where to listen', async () => {
@@ -179,7 +166,7 @@ describe('asking VAPI about a call', () => {
     });
     await h.deliver(status('in-progress', { ...BARE_CALL, customer: { number: CALLER } }));
     await h.webhook.close();
-    expect(h.calls.begun).toEqual([FACTS]);
+    expect(h.calls.begun).toEqual([CALL_FACTS]);
   });
 
   it('does not happen when it is known, for a status, for refused arguments, or without a key', async () => {
