@@ -1,0 +1,103 @@
+"""Retrains the speaker embedder end to end: corpora -> features -> network -> fine-tuned network -> ONNX, and its error rates.
+
+    python3 -m training --speech <folder of corpora> --out <folder>
+    python3 -m training --smoke
+
+A run that was stopped goes on where it was: prepared features and checkpoints in --out are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from . import corpora, evaluate, export, prepare, synthetic
+from .dataset import Features
+from .networks import NETWORKS
+from .package import write_package
+from .train import Plan, train
+
+
+TELEPHONE = "WUW Corpus II, real telephone calls, another call of the same person, cosine"
+
+
+def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, versions: int, device: str) -> None:
+    """The whole recipe; prints error rates as it goes and writes the model package out/<model_id>."""
+    features_folder = out / "features"
+    if not (features_folder / "features.json").exists():
+        prepare.prepare(speech, features_folder, versions)
+    train(Plan(network=network, steps=steps), features_folder, out / "main", device=device)
+    # Large margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
+    fine = Plan(network=network, steps=steps // 8, rate=2e-4, margin=0.4, crop_seconds=(3.0, 6.0), seed=2)
+    train(fine, features_folder, out / "fine", out / "main" / "checkpoint.pt", device)
+    finish(speech, out, model_id)
+
+
+def finish(speech: Path, out: Path, model_id: str) -> None:
+    """The fine-tuned network of a run as a checked model package, with its error rates."""
+    trained = export.load_network(out / "fine" / "checkpoint.pt")
+    package = out / model_id
+    package.mkdir(exist_ok=True)
+    export.export(trained, package / "model.onnx")
+    print(f"model.onnx: within {export.parity(trained, package / 'model.onnx'):.0e} of onnxruntime")
+    embed = evaluate.embedder(trained)
+    rates = {
+        "held-out speakers, pieces of 4 s": evaluate.held_out(embed, Features(out / "features")),
+        "speechocean762, 25 held-out speakers, whole utterances": evaluate.whole_utterances(embed, speech / "speechocean762"),
+    }
+    if (speech / "telephone-dev" / "index.tsv").exists():
+        rates[TELEPHONE] = evaluate.telephone(embed, evaluate.telephone_calls(speech / "telephone-dev"))
+    for data, values in rates.items():
+        print(f"{data}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in values.items()))
+    write_package(package / "model.onnx", package, "python3 -m training --speech <folder> --out <folder>", rates)
+    print(f"{package}: now make its cohort and calibration (voice-auth cohort --help, voice-auth calibrate --help)")
+
+
+def smoke() -> None:
+    """Everything on a small scale with synthetic voices, in a temporary folder; raises SystemExit when the network has not learned."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print("making 64 synthetic voices", flush=True)
+        synthetic.make_corpus(folder / "speech" / "synthetic", 64)
+        prepare.prepare(folder / "speech", folder / "features", 3, speeds=(100,), names=("synthetic",))
+        plan = Plan(network="tiny", steps=160, batch_seconds=120.0, crop_seconds=(1.5, 2.5), average=0.95, half=False)
+        run = train(plan, folder / "features", folder / "run")
+        rates = evaluate.held_out(evaluate.embedder(run.averaged), Features(folder / "features"))
+        print({data: round(rate, 3) for data, rate in rates.items()})
+        worst = max(rates.values())
+        if not rates or worst > 0.25:
+            raise SystemExit(f"The network has not learned: an equal error rate of {worst:.2f} where chance is 0.50.")
+        export.export(run.averaged, folder / "model.onnx")
+        print(f"exported: within {export.parity(run.averaged, folder / 'model.onnx'):.0e} of onnxruntime")
+        print(f"The network has learned: the worst equal error rate is {100 * worst:.1f} % on voices it was not trained on (chance: 50 %).")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, help="folder of corpora: " + ", ".join(corpora.TRAINING_CORPORA))
+    parser.add_argument("--out", type=Path, help="folder for features, checkpoints and the model; a stopped run goes on there")
+    parser.add_argument("--id", default="phone-speaker", help="id of the model package that is written to --out (default %(default)s)")
+    parser.add_argument("--network", choices=sorted(NETWORKS), default=Plan.network)
+    parser.add_argument("--steps", type=int, default=Plan.steps, help="training steps (default %(default)s); an eighth as many are added to fine-tune")
+    parser.add_argument("--versions", type=int, default=3, help="versions of all speech: one clean, the others through simulated calls (default 3)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--smoke", action="store_true", help="a quick check with synthetic voices; needs espeak-ng, no corpora")
+    options = parser.parse_args()
+    if options.smoke:
+        smoke()
+        return
+    if options.speech is None or options.out is None:
+        parser.error("--speech and --out are needed (or --smoke)")
+    missing = [name for name in corpora.TRAINING_CORPORA if not (options.speech / name / "index.tsv").exists()]
+    if missing:
+        print(f"Nothing trained: {options.speech} has no {', '.join(missing)}.", file=sys.stderr)
+        raise SystemExit(2)
+    recipe(options.speech, options.out, options.id, options.network, options.steps, options.versions, options.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Prepared features in memory and the batches drawn from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .frontend import BANDS, mel_power
+
+
+@dataclass(frozen=True)
+class Item:
+    """The frames of one speaker at one speed in one version (0: clean, others through simulated calls)."""
+
+    corpus: str
+    speaker: str
+    speed: int
+    version: int
+    start: int
+    frames: int
+
+
+class Features:
+    """What prepare.py wrote. Frames are log mel power, float16."""
+
+    def __init__(self, folder: Path) -> None:
+        described = json.loads((folder / "features.json").read_text())
+        assert described["bands"] == BANDS, "features of another front end: prepare again"
+        self.frames = np.memmap(folder / "features.f16", np.float16, "r").reshape(-1, BANDS)
+        self.training: list[Item] = []
+        self.held_out: list[Item] = []
+        for row in described["items"]:
+            item = Item(row["corpus"], row["speaker"], row["speed"], row["version"], row["start"], row["frames"])
+            (self.held_out if row["heldOut"] else self.training).append(item)
+        bank = np.load(folder / "noises.npz")
+        self.noise = mel_power(bank["noise"])
+        self.babble = mel_power(bank["babble"])
+
+    def power(self, item: Item, start: int, count: int) -> np.ndarray:
+        """Mel power of `count` frames from `start` on, float32; the item is repeated where it is too short."""
+        if item.frames >= start + count:
+            log = self.frames[item.start + start : item.start + start + count]
+        else:
+            log = np.take(self.frames[item.start : item.start + item.frames], range(start, start + count), 0, mode="wrap")
+        return np.exp(log.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Two crops of every speaker: power [2 * speakers, frames, BANDS] (all first crops, then all second ones), class labels [speakers],
+    corpus of each [speakers], 1 where a crop comes from a simulated call already, and noise of the same shape as power."""
+
+    power: Tensor
+    labels: Tensor
+    corpora: Tensor
+    already: Tensor
+    noise: Tensor
+
+
+class Sampler:
+    """Draws batches; a class is a speaker at a speed. Classes are drawn evenly, in runs of one corpus."""
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        by_class: dict[tuple[str, str, int], list[Item]] = {}
+        for item in features.training:
+            by_class.setdefault((item.corpus, item.speaker, item.speed), []).append(item)
+        self.classes = sorted(by_class)
+        self.items = [by_class[name] for name in self.classes]
+        names = sorted({name[0] for name in self.classes})
+        self.corpus_of_class = torch.tensor([names.index(name[0]) for name in self.classes])
+
+    def draw(self, speakers: int, frames: int, random: np.random.Generator) -> Batch:
+        """A batch of `speakers` different classes, ordered by corpus so that neighbours can share a call."""
+        chosen = np.sort(random.choice(len(self.classes), speakers, replace=False))
+        power = np.empty((2 * speakers, frames, BANDS), np.float32)
+        already = np.zeros(2 * speakers, np.float32)
+        for row, label in enumerate(chosen):
+            items = self.items[label]
+            for half, version in enumerate(random.permutation(len(items))[:2] if len(items) > 1 else (0, 0)):
+                item = items[version]
+                start = int(random.integers(0, max(1, item.frames - frames)))
+                power[half * speakers + row] = self.features.power(item, start, frames)
+                already[half * speakers + row] = float(item.version > 0)
+        labels = torch.from_numpy(chosen)
+        return Batch(
+            torch.from_numpy(power), labels, self.corpus_of_class[labels], torch.from_numpy(already), self._noise(2 * speakers, frames, random)
+        )
+
+    def _noise(self, crops: int, frames: int, random: np.random.Generator) -> Tensor:
+        out = np.empty((crops, frames, BANDS), np.float32)
+        for row in range(crops):
+            if random.random() < 0.5:
+                out[row] = self._cut(self.features.noise, frames, random)
+            else:
+                out[row] = sum(self._cut(self.features.babble, frames, random) for _ in range(random.integers(1, 6)))
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def _cut(source: np.ndarray, frames: int, random: np.random.Generator) -> np.ndarray:
+        start = int(random.integers(0, max(1, len(source) - frames)))
+        cut = source[start : start + frames]
+        return cut if len(cut) == frames else np.resize(cut, (frames, source.shape[1]))

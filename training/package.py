@@ -1,0 +1,44 @@
+"""A trained network as a model package of the service: model.onnx and manifest.json; cohort and calibration are made by the service's tools."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from .networks import EMBEDDING_SIZE
+
+TRAINING_DATA = (
+    ("speechocean762", "CC-BY-4.0"),
+    ("LibriSpeech, part of train-clean-100", "CC-BY-4.0"),
+    ("Speech Commands v0.02, test set", "CC-BY-4.0"),
+    ("DSPSpeech-20", "MIT"),
+)
+
+
+def write_package(model: Path, folder: Path, command: str, rates: dict[str, dict[str, float]]) -> None:
+    """Writes `folder`, named after the model's id. `rates`: equal error rates by data and probe, as the recipe measured them with `command`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if model.resolve() != (folder / "model.onnx").resolve():
+        shutil.copyfile(model, folder / "model.onnx")
+    content = model.read_bytes()
+    manifest = {
+        "formatVersion": 1,
+        "id": folder.name,
+        "embeddingSize": EMBEDDING_SIZE,
+        "sampleRateHz": 16000,
+        "input": {"kind": "waveform", "tensor": "waveform"},
+        "output": {"tensor": "embedding"},
+        "window": {"minMs": 1500, "preferredMs": 10000},
+        "model": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+        "cohort": None,
+        "licence": "MIT",
+        "trainingData": [{"name": name, "licence": licence} for name, licence in TRAINING_DATA],
+        "errorRates": [
+            {"data": data, "probe": probe, "equalErrorRate": round(rate, 4), "command": command}
+            for data, probes in rates.items()
+            for probe, rate in probes.items()
+        ],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -1,0 +1,145 @@
+"""Corpora -> mel power spectra of clean and of telephone speech, kept in one folder that training maps into memory.
+
+Every speaker's speech is made at three speeds (each a speaker of its own for training) and, per speed, in several versions: one
+clean, the others in pieces of 8 to 20 s with a simulated call each (channels.py). Runs on all cores, says how far it is.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import channels, corpora
+from .frontend import BANDS, mel_power
+
+SPEEDS = (90, 100, 110)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One group of speakers of one corpus at one speed and in one version."""
+
+    corpus: str
+    speakers: tuple[corpora.Speaker, ...]
+    speed: int
+    version: int
+    held_out: bool
+    seed: int
+
+
+_noises: channels.NoiseBank | None = None
+
+
+def load_noises(speech: Path, bank: Path) -> None:
+    """Decodes the noise and babble recordings once; workers read them from `bank`."""
+    def joined(*folders: str) -> np.ndarray:
+        parts = [corpora.decode(file, channels.RATE) for folder in folders for file in sorted((speech / folder).glob("*.opus"))]
+        parts = [part / (np.sqrt(np.mean(part**2)) + 1e-9) * 0.05 for part in parts]
+        return np.concatenate(parts) if parts else channels.coloured_noise(channels.RATE * 60, np.random.default_rng(1))
+
+    np.savez(bank, noise=joined("noise"), babble=joined("unlabelled-commands", "unlabelled-wakewords"))
+
+
+def _start_worker(bank: str) -> None:
+    global _noises
+    arrays = np.load(bank)
+    _noises = channels.NoiseBank(arrays["noise"], arrays["babble"])
+    os.nice(5)
+
+
+def degrade(pieces: list[np.ndarray], noises: channels.NoiseBank, random: np.random.Generator) -> list[np.ndarray]:
+    """Each piece through a simulated call of its own. Pieces of one codec go through the encoder together, 0.1 s apart."""
+    names = list(channels.CODECS)
+    weights = np.array([channels.CODECS[name][0] for name in names])
+    chosen = [names[index] for index in random.choice(len(names), len(pieces), p=weights / weights.sum())]
+    ready = [channels.before_codec(piece, noises, random) for piece in pieces]
+    result: list[np.ndarray | None] = [None] * len(pieces)
+    gap = np.zeros(channels.RATE // 10, np.float32)
+    for codec in sorted(set(chosen)):
+        members = [index for index, name in enumerate(chosen) if name == codec]
+        decoded = channels.through_codec(np.concatenate([part for index in members for part in (ready[index], gap)]), codec)
+        start = 0
+        for index in members:
+            stop = start + len(ready[index])
+            result[index] = channels.after_codec(decoded[start:stop], random)
+            start = stop + len(gap)
+    return [piece for piece in result if piece is not None]
+
+
+def prepare_group(job: Job) -> list[tuple[str, np.ndarray]]:
+    """Speaker names with their log mel power, [frames, BANDS] float16 (natural logarithm)."""
+    assert _noises is not None
+    random = np.random.default_rng([job.seed, job.speed, job.version])
+    owners: list[int] = []
+    pieces: list[np.ndarray] = []
+    for owner, speaker in enumerate(job.speakers):
+        speech = channels.change_speed(corpora.decode(speaker.file), job.speed)
+        at = 0
+        while at < len(speech):
+            length = int(channels.RATE * random.uniform(8, 20))
+            # A rest shorter than 4 s goes with the piece before it.
+            stop = len(speech) if len(speech) - at - length < 4 * channels.RATE else at + length
+            pieces.append(speech[at:stop])
+            owners.append(owner)
+            at = stop
+    made = pieces if job.version == 0 else degrade(pieces, _noises, random)
+    spectra: list[list[np.ndarray]] = [[] for _ in job.speakers]
+    for owner, piece in zip(owners, made):
+        spectra[owner].append(np.log(mel_power(piece) + 1e-12).astype(np.float16))
+    return [(speaker.name, np.concatenate(parts)) for speaker, parts in zip(job.speakers, spectra)]
+
+
+def _prepare(job: Job) -> tuple[Job, list[tuple[str, np.ndarray]]]:
+    return job, prepare_group(job)
+
+
+def prepare(
+    speech: Path, out: Path, versions: int, seed: int = 1, speeds: tuple[int, ...] = SPEEDS, names: tuple[str, ...] = corpora.TRAINING_CORPORA
+) -> None:
+    """Writes features.f16 (frames of all speakers, one after another) and features.json (which frames are whose).
+
+    `versions` counts the clean one; `names` are the corpus folders. Raises FileNotFoundError for a missing corpus.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    bank = out / "noises.npz"
+    load_noises(speech, bank)
+    jobs: list[Job] = []
+    for corpus in names:
+        training, held_out = corpora.split_speakers(corpora.read_corpus(speech / corpus))
+        for held, speakers in ((False, training), (True, held_out)):
+            for speed in (100,) if held else speeds:
+                for version in range(versions):
+                    for at in range(0, len(speakers), 12):
+                        jobs.append(Job(corpus, tuple(speakers[at : at + 12]), speed, version, held, seed + at))
+    index = []
+    written = 0
+    started = time.monotonic()
+    workers = os.cpu_count() or 1
+    with (out / "features.f16.part").open("wb") as stream, multiprocessing.Pool(workers, _start_worker, (str(bank),)) as pool:
+        for done, (job, spectra) in enumerate(pool.imap(_prepare, jobs), 1):
+            for name, frames in spectra:
+                stream.write(frames.tobytes())
+                index.append(
+                    {
+                        "corpus": job.corpus,
+                        "speaker": name,
+                        "speed": job.speed,
+                        "version": job.version,
+                        "heldOut": job.held_out,
+                        "start": written,
+                        "frames": len(frames),
+                    }
+                )
+                written += len(frames)
+            elapsed = time.monotonic() - started
+            print(f"\rprepare: {done}/{len(jobs)} groups, {written / 360000:.1f} h, {elapsed:.0f} s", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    (out / "features.f16.part").rename(out / "features.f16")
+    (out / "features.json").write_text(json.dumps({"bands": BANDS, "versions": versions, "items": index}))

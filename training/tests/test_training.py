@@ -1,0 +1,196 @@
+"""Tests of the recipe's parts; the whole of it is checked by `python3 -m training --smoke`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import unittest
+import wave
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training import augmentation, channels, corpora, evaluate, export, frontend, prepare
+from training.dataset import Features
+from training.losses import CrossChannelPairs, WithinCorpusMargin
+from training.networks import EMBEDDING_SIZE, NETWORKS, normalise
+from training.train import Plan, Run, train
+
+
+def bursts(seconds: float, rate: int, seed: int = 1) -> np.ndarray:
+    """Noise whose level changes every 50 ms, like speech."""
+    random = np.random.default_rng(seed)
+    level = np.repeat(random.uniform(0, 1, int(seconds * 20) + 1), rate // 20)[: int(seconds * rate)]
+    return (random.standard_normal(int(seconds * rate)) * 0.1 * level).astype(np.float32)
+
+
+class FrontEnd(unittest.TestCase):
+    def test_every_band_hears_something(self) -> None:
+        for rate, size in ((8000, 256), (16000, 512)):
+            filters = frontend.mel_filters(rate, size)
+            self.assertTrue((filters.sum(1) > 0.5).all())
+            self.assertTrue((filters >= 0).all())
+
+    def test_tone_lands_in_its_band(self) -> None:
+        time = np.arange(8000) / 8000
+        power = frontend.mel_power(np.sin(2 * np.pi * 1000 * time).astype(np.float32)).mean(0)
+        edges = frontend.mel_to_hertz(np.linspace(frontend.hertz_to_mel(frontend.LOW_HZ), frontend.hertz_to_mel(frontend.HIGH_HZ), frontend.BANDS + 2))
+        self.assertLess(abs(edges[1:-1][power.argmax()] - 1000), 60)
+
+    def test_graph_computes_the_same_power(self) -> None:
+        samples = bursts(2.013, 16000)
+        graph = export.Exported(torch.nn.Identity()).power(torch.from_numpy(samples)[None])[0].numpy()
+        reference = frontend.mel_power(samples, 16000)[: len(graph)]
+        np.testing.assert_allclose(np.log(graph + 1e-14), np.log(reference + 1e-14), atol=1e-3)
+
+    def test_level_and_linear_channel_cancel(self) -> None:
+        power = torch.from_numpy(frontend.mel_power(bursts(2, 8000)))[None]
+        channel = torch.rand(1, 1, frontend.BANDS, generator=torch.Generator().manual_seed(1)) * 100 + 0.01
+        torch.testing.assert_close(normalise(power), normalise(power * channel), atol=1e-3, rtol=0)
+
+
+class Channels(unittest.TestCase):
+    def test_g711_keeps_38_db(self) -> None:
+        samples = np.sin(np.arange(8000) * 0.3).astype(np.float32) * 0.3
+        for codec in (channels.mu_law, channels.a_law):
+            noise = codec(samples) - samples
+            self.assertGreater(10 * np.log10(np.mean(samples**2) / np.mean(noise**2)), 34)
+            self.assertGreater(np.abs(noise).max(), 1e-4)
+
+    def test_speed_changes_length_and_pitch(self) -> None:
+        tone = np.sin(2 * np.pi * 500 * np.arange(32000) / 16000).astype(np.float32)
+        for percent in (90, 100, 110):
+            changed = channels.change_speed(tone, percent)
+            self.assertAlmostEqual(len(changed) / 8000, 2 / percent * 100, places=2)
+            peak = np.abs(np.fft.rfft(changed)).argmax() * 8000 / len(changed)
+            self.assertAlmostEqual(peak, 5 * percent, delta=2)
+
+    def test_every_codec_gives_speech_back(self) -> None:
+        samples = bursts(2, 8000)
+        for codec in channels.CODECS:
+            out = channels.through_codec(samples, codec)
+            self.assertGreater(len(out), 15000, codec)
+            # Energy of the 50 ms stretches goes up and down together, whatever the codec does to the waveform.
+            shape = lambda x: np.log(np.square(x[: 400 * 38]).reshape(38, 400).mean(1) + 1e-7)  # noqa: E731
+            self.assertGreater(np.corrcoef(shape(samples), shape(out))[0, 1], 0.6, codec)
+
+    def test_a_call_is_different_every_time_and_repeats_with_its_seed(self) -> None:
+        noises = channels.NoiseBank(bursts(5, 8000, 2), bursts(5, 8000, 3))
+        samples = bursts(2, 8000)
+        made = [channels.before_codec(samples, noises, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+        np.testing.assert_array_equal(made[0], made[1])
+        self.assertGreater(np.abs(made[0] - made[2]).max(), 1e-3)
+        self.assertTrue(all(np.isfinite(one).all() and np.abs(one).max() <= 1 for one in made))
+
+
+class Augmentation(unittest.TestCase):
+    def test_stays_power(self) -> None:
+        power = torch.from_numpy(frontend.mel_power(bursts(3, 8000)))[None].repeat(16, 1, 1)
+        out = augmentation.phone_call(power, torch.ones_like(power), torch.Generator().manual_seed(1), torch.zeros(16), 4)
+        self.assertEqual(out.shape, power.shape)
+        self.assertTrue(torch.isfinite(out).all() and (out >= 0).all())
+        self.assertFalse(torch.allclose(normalise(out)[0], normalise(out)[5], atol=0.1))
+
+    def test_noise_has_the_ratio_asked_for(self) -> None:
+        power = torch.ones(4, 100, frontend.BANDS)
+        out = augmentation.add_noise(power, torch.rand(4, 100, frontend.BANDS), 1.0, 10, 10, torch.Generator())
+        torch.testing.assert_close((out - power).mean((1, 2)), torch.full((4,), 0.1))
+
+
+class Losses(unittest.TestCase):
+    def test_margin_loss_ignores_other_corpora(self) -> None:
+        loss = WithinCorpusMargin(8, torch.tensor([0, 0, 1, 1]))
+        embeddings = torch.randn(6, 8, generator=torch.Generator().manual_seed(1))
+        labels = torch.tensor([0, 1, 0, 1, 0, 1])
+        before = loss(embeddings, labels, 0.2, 30).item()
+        with torch.no_grad():
+            loss.centres[2:] = embeddings[:2]
+        self.assertAlmostEqual(loss(embeddings, labels, 0.2, 30).item(), before, places=5)
+
+    def test_margin_makes_it_harder(self) -> None:
+        loss = WithinCorpusMargin(8, torch.zeros(4, dtype=torch.long))
+        embeddings, labels = torch.randn(8, 8), torch.arange(8) % 4
+        self.assertGreater(loss(embeddings, labels, 0.3, 30).item(), loss(embeddings, labels, 0.0, 30).item())
+
+    def test_pairs_want_the_same_speaker_together(self) -> None:
+        loss = CrossChannelPairs()
+        speakers = torch.eye(4)
+        labels, group = torch.arange(4), torch.zeros(4)
+        self.assertLess(loss(speakers, speakers, labels, group).item(), loss(speakers, speakers.roll(1, 0), labels, group).item())
+
+
+class Evaluation(unittest.TestCase):
+    def test_equal_error_rate_by_hand(self) -> None:
+        self.assertEqual(evaluate.equal_error_rate(np.array([2.0, 3.0]), np.array([0.0, 1.0])), 0.0)
+        self.assertEqual(evaluate.equal_error_rate(np.array([0.0, 1.0]), np.array([2.0, 3.0])), 1.0)
+        # One of four targets below, one of four nontargets above a threshold between 0.4 and 0.6.
+        self.assertAlmostEqual(evaluate.equal_error_rate(np.array([0.1, 0.7, 0.8, 0.9]), np.array([0.0, 0.2, 0.3, 0.75])), 0.25)
+
+    def test_networks_give_embeddings_and_export(self) -> None:
+        for name, make in NETWORKS.items():
+            torch.manual_seed(1)
+            network = make().eval()
+            with torch.no_grad():
+                self.assertEqual(network(torch.randn(2, 151, frontend.BANDS)).shape, (2, EMBEDDING_SIZE), name)
+
+    def test_exported_network_agrees_with_onnxruntime(self) -> None:
+        torch.manual_seed(1)
+        network = NETWORKS["tiny"]().eval()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.onnx"
+            export.export(network, file)
+            self.assertLess(export.parity(network, file), 1e-4)
+
+
+def write_corpus(folder: Path, speakers: int, seconds: float) -> None:
+    """A corpus of bursts of noise, one file a speaker."""
+    folder.mkdir(parents=True)
+    rows = ["speaker\tutterance\tstart_s\tduration_s\tfile"]
+    for number in range(speakers):
+        with wave.open(str(folder / f"s{number:03d}.wav"), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes((bursts(seconds, 16000, number) * 32767).astype("<i2").tobytes())
+        rows.append(f"s{number:03d}\tu\t0.000\t{seconds:.3f}\ts{number:03d}.wav")
+    (folder / "index.tsv").write_text("\n".join(rows) + "\n")
+
+
+class Training(unittest.TestCase):
+    def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(self) -> None:
+        plan = Plan(network="tiny", steps=4, batch_seconds=16.0, crop_seconds=(1.0, 1.5), half=False)
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
+            folder = Path(name)
+            write_corpus(folder / "speech" / "synthetic", 26, 5.0)
+            prepare.prepare(folder / "speech", folder / "features", 3, speeds=(100,), names=("synthetic",))
+            features = Features(folder / "features")
+            self.assertEqual(len({item.speaker for item in features.training}), 6)
+            self.assertEqual({item.version for item in features.held_out}, {0, 1, 2})
+            straight = train(plan, folder / "features", folder / "straight")
+            stopped = Run(plan, features, "cpu")
+            for _ in range(2):
+                stopped.advance()
+            (folder / "resumed").mkdir()
+            stopped.save(folder / "resumed" / "checkpoint.pt")
+            resumed = train(plan, folder / "features", folder / "resumed")
+        self.assertEqual(resumed.step, 4)
+        for ours, theirs in zip(straight.averaged.state_dict().values(), resumed.averaged.state_dict().values()):
+            torch.testing.assert_close(ours, theirs)
+
+
+class Corpora(unittest.TestCase):
+    def test_reads_and_splits(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "synthetic"
+            folder.mkdir()
+            rows = [f"s{number:03d}\tu{part}\t{part * 2.1:.3f}\t2.000\ts{number:03d}.wav" for number in range(30) for part in range(2)]
+            (folder / "index.tsv").write_text("speaker\tutterance\tstart_s\tduration_s\tfile\n" + "\n".join(rows) + "\n")
+            speakers = corpora.read_corpus(folder)
+            training, held_out = corpora.split_speakers(speakers)
+        self.assertEqual([len(speakers), len(training), len(held_out)], [30, 10, 20])
+        self.assertEqual(speakers[0].utterances[1].start, 2.1)
+        self.assertFalse({one.name for one in training} & {one.name for one in held_out})
+
+
+if __name__ == "__main__":
+    unittest.main()
