@@ -19,6 +19,7 @@ import { loadRequest } from '../src/embedder/open-embedder.js';
 import { PoolSpeakerEmbedder } from '../src/embedder/pool-speaker-embedder.js';
 import { SileroSpeechDetector } from '../src/embedder/silero-speech-detector.js';
 import { playCall } from '../src/evaluation/call-procedure.js';
+import { COHORT_TOP, fitCalibration, MIN_SPEECH_MS } from '../src/evaluation/fit-calibration.js';
 import { createLogger } from '../src/observability/logger.js';
 import { Metrics } from '../src/observability/metrics.js';
 import { WorkerRecordingDecoder } from '../src/recordings/worker-recording-decoder.js';
@@ -26,13 +27,10 @@ import { builtModule } from '../tests/support/built.js';
 import { type ComparedModel, compareSpeed } from './model-speed.js';
 import { readTelephoneCalls } from './telephone-calls.js';
 import {
-  COHORT_TOP,
   type EmbeddedCall,
   embedCalls,
-  fitCalibration,
   type HeardCall,
   hearCalls,
-  MIN_SPEECH_MS,
   RankedTrials,
   type Trial,
   trialsBetween,
@@ -67,7 +65,7 @@ if (pathA === undefined || pathB === undefined || !existsSync(join(pathA, 'manif
 const a = candidate(pathA, undefined);
 const b = candidate(pathB, a.manifest);
 const calls = values.data === undefined ? undefined : readTelephoneCalls(values.data);
-const speakers = values.speech === undefined ? undefined : listTrainingSpeakers(values.speech);
+const speakers = values.speech === undefined ? undefined : await listTrainingSpeakers(values.speech);
 if (values.speed) await compareSpeed([a, b], tone());
 if (speakers) await compareAccuracy();
 else console.log('\naccuracy skipped: it needs --speech <folder of corpora>, and for trials --data <folder of calls>');
@@ -200,7 +198,8 @@ function figuresOf(
   const isEven = new Map(people.map((person, index) => [person, index % 2 === 0]));
   const within = (even: boolean) => trials.filter((trial) => trial.people.every((one) => isEven.get(one) === even));
   const accepted = (on: readonly Trial[], from: readonly Trial[]) => {
-    const calibration = fitCalibration(from, a.manifest.id);
+    const calibration = fitCalibration(from, { modelId: a.manifest.id, cohortTop: COHORT_TOP });
+    if (!calibration) throw new Error('too few calls of different people to fit a calibration on');
     const rule = { threshold, minSpeechMs: MIN_SPEECH_MS };
     return on.map((trial) => ({ trial, accepted: playCall(trial, calibration, rule).accepted }));
   };

@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
   options: { speech: { type: 'string' }, windows: { type: 'string', default: '400' } },
 });
 const [modelPath, outPath] = positionals;
-const speakers = values.speech === undefined ? undefined : listTrainingSpeakers(values.speech);
+const speakers = values.speech === undefined ? undefined : await listTrainingSpeakers(values.speech);
 if (modelPath === undefined || outPath === undefined || !speakers) {
   console.log(
     'skipped: usage: npx tsx scripts/measure-activations.ts <observed.onnx> <out.json> --speech <folder of corpora> [--windows 400]',

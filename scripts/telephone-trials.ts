@@ -1,7 +1,7 @@
 /**
  * Trials between real telephone calls, as the service would hear them: decoder, gate, speech detector, windows. Reference:
  * the first 15 s of net speech of a call; probes: the first 2, 3, 4, ... s of another call, as the looks at a live call see
- * them. Shared by what fits a model's scores (`calibrate.ts`) and what compares two models (`compare-models.ts`).
+ * them. For `compare-models.ts`, where two models hear the same speech; `voice-auth calibrate` makes the same trials of one.
  */
 import { readFileSync } from 'node:fs';
 import { WorkLimit } from '../src/domain/admission.js';
@@ -10,23 +10,12 @@ import { listenToRecording } from '../src/domain/caller-speech/listen-to-recordi
 import { SpeechEmbedding } from '../src/domain/caller-speech/speech-embedding.js';
 import type { RecordingDecoder } from '../src/domain/ports/recordings.js';
 import type { SpeakerEmbedder, SpeechDetector } from '../src/domain/ports/speaker-model.js';
-import { type Calibration, calibrationSchema } from '../src/domain/scoring/calibration.js';
 import { cosine } from '../src/domain/scoring/embedding.js';
 import { type Cohort, type CohortStatistics, normaliseScore } from '../src/domain/scoring/score-normalisation.js';
-import { type CallScores, chooseShares } from '../src/evaluation/call-procedure.js';
-import { fitImpostorTails } from '../src/evaluation/impostor-tail.js';
+import type { CallScores } from '../src/evaluation/call-procedure.js';
+import { ENROLL_S, LOOKS_S } from '../src/evaluation/fit-calibration.js';
 import type { TelephoneCall } from './telephone-calls.js';
 
-export const COHORT_TOP = 100;
-/** VOICE_MIN_SPEECH_SECONDS as it comes. */
-export const MIN_SPEECH_MS = 2000;
-const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5];
-const TAILS_S = [2, 3, 4, 5, 7, 10, 14, 20];
-const ENROLL_S = 15;
-const POLICY = {
-  futility: { minNetSpeechMs: 6000, fmr: 0.3 },
-  replayCosine: 0.999,
-} as const;
 /** Calls worked on at a time. */
 const LANES = 3;
 
@@ -115,19 +104,6 @@ export function trialsBetween(calls: readonly EmbeddedCall[], probes = calls): r
   );
 }
 
-/** The impostor tail per amount of speech, from the nontarget trials, and the budget of each look, from all. */
-export function fitCalibration(from: readonly Trial[], modelId: string): Calibration {
-  const tails = fitImpostorTails(
-    TAILS_S.map((seconds) => {
-      const look = LOOKS_S.indexOf(seconds);
-      const heard = from.filter((trial) => !trial.target && trial.looks.length > look);
-      return { netSpeechMs: seconds * 1000, normScores: heard.map((trial) => trial.looks[look]!.normScore) };
-    }),
-  );
-  const sequential = chooseShares(from, { tails, futility: POLICY.futility }, MIN_SPEECH_MS);
-  return calibrationSchema.parse({ version: 1, modelId, cohortTop: COHORT_TOP, tails, sequential, ...POLICY });
-}
-
 /**
  * Trials of one amount of speech (the last look of longer calls for `undefined`), sorted once, so that their equal error
  * rate can be asked for many weightings of the same trials.
@@ -136,7 +112,7 @@ export class RankedTrials {
   private readonly ranked: readonly { readonly trial: Trial; readonly normScore: number }[];
 
   constructor(trials: readonly Trial[], seconds: number | undefined) {
-    const look = seconds === undefined ? undefined : LOOKS_S.indexOf(seconds);
+    const look = seconds === undefined ? undefined : (LOOKS_S as readonly number[]).indexOf(seconds);
     this.ranked = trials
       .filter((trial) => look === undefined || trial.looks.length > look)
       .map((trial) => ({

@@ -1,7 +1,7 @@
 /** `voice-auth eval`: measures the model and the decision rule on labelled speech, and writes a report. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { loadConfig } from '../config/config.js';
 import { parseDegradation } from '../eval-run/degradations.js';
 import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
@@ -13,6 +13,7 @@ import { summarise } from '../evaluation/summary.js';
 import { judgedCalls, thresholdMarkdown, thresholdTable } from '../evaluation/threshold-table.js';
 import { buildTrials, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
 import { CommandError } from './command-error.js';
+import { count, MAX_RECORDING_MS, stoppable } from './long-work.js';
 import { countProgress, printResult, remark, table } from './output.js';
 
 interface RunOptions {
@@ -32,9 +33,6 @@ interface RunOptions {
   readonly seed: number;
   readonly json?: boolean;
 }
-
-/** Recordings made for evaluation may be longer than those a server takes. */
-const MAX_RECORDING_MS = 3_600_000;
 
 export function registerEval(program: Command): void {
   const evaluation = program
@@ -172,30 +170,21 @@ async function runAction(options: RunOptions): Promise<void> {
     bootstrap: { resamples: options.resamples, seed: options.seed },
   };
   await mkdir(options.out, { recursive: true });
-  const stop = new AbortController();
-  const onSignal = () => stop.abort(new CommandError('Stopped. The same command goes on where it was.'));
-  process.once('SIGINT', onSignal);
-  process.once('SIGTERM', onSignal);
   const progress = countProgress(json, { embedding: 'recordings embedded', measuring: 'conditions measured' });
-  let results: Results;
-  try {
-    results = await runEvaluation(plan, {
+  const results = await stoppable('Stopped. The same command goes on where it was.', (signal) =>
+    runEvaluation(plan, {
       service: {
         embedder: config.embedder,
         recordings: { ...config.recordings, maxDurationMs: MAX_RECORDING_MS },
         jobs: options.jobs ?? config.embedder.children,
       },
       cacheFolder: options.cache ?? join(options.out, 'cache'),
-      signal: stop.signal,
+      signal,
       onProgress: progress.update,
       createdAt: new Date().toISOString(),
       command: commandOf(options, corpora),
-    });
-  } finally {
-    progress.stop();
-    process.removeListener('SIGINT', onSignal);
-    process.removeListener('SIGTERM', onSignal);
-  }
+    }),
+  ).finally(progress.stop);
   const files = { results: join(options.out, 'results.json'), report: join(options.out, 'report.html') };
   await writeFile(files.results, `${JSON.stringify(results)}\n`);
   await writeFile(files.report, renderReport(results));
@@ -254,10 +243,4 @@ function commandOf(options: RunOptions, corpora: readonly Corpus[]): string {
 
 function collect(value: string, former: string[] | undefined): string[] {
   return [...(former ?? []), value];
-}
-
-function count(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('A whole number above 0 is needed.');
-  return value;
 }

@@ -3,7 +3,9 @@
 import { Command } from 'commander';
 import { VoiceAuthError } from '../domain/errors.js';
 import { SERVICE_VERSION } from '../version.js';
+import { registerCalibrate } from './calibrate.js';
 import { registerCall } from './call.js';
+import { registerCohort } from './cohort.js';
 import { CommandError } from './command-error.js';
 import { registerConfig } from './config.js';
 import { registerDemo } from './demo.js';
@@ -38,6 +40,8 @@ for (const register of [
   registerSimulateCall,
   registerConfig,
   registerModels,
+  registerCohort,
+  registerCalibrate,
   registerKeys,
   registerEval,
   registerThreshold,

@@ -67,7 +67,14 @@ export const manifestSchema = z
     /** `model.onnx` */
     model: z.strictObject({ sha256, bytes: count }),
     /** `cohort.f32`: `count` unit embeddings of other speakers, row after row, little-endian float32; null = not made yet. */
-    cohort: z.strictObject({ sha256, count }).nullable(),
+    cohort: z
+      .strictObject({
+        sha256,
+        count,
+        /** The command that made it, with data by name; absent = not recorded. */
+        command: z.string().min(1).optional(),
+      })
+      .nullable(),
     sourceUrl: z.url().optional(),
     errorRates: z.array(
       z.strictObject({

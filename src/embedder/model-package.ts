@@ -91,6 +91,21 @@ export async function loadModelFile(
   return { manifest: found.manifest, modelPath };
 }
 
+/**
+ * Manifest and verified cohort of a package, with or without a calibration: what a calibration is fitted with. Throws
+ * `ModelPackageError`, which names `voice-auth cohort` when the cohort has not been made.
+ */
+export async function loadCohort(
+  modelsDir: string,
+  id: string,
+): Promise<{ readonly rows: Float32Array; readonly embeddingSize: number; readonly sha256: string }> {
+  const { manifest } = await loadModelFile(modelsDir, id);
+  const cohort = await readCohort(join(modelsDir, id, 'cohort.f32'), manifest);
+  if (!('rows' in cohort))
+    throw new ModelPackageError(`Model package "${id}" cannot be calibrated: cohort.f32 ${cohort.problem}`);
+  return { rows: cohort.rows, embeddingSize: manifest.embeddingSize, sha256: cohort.sha256 };
+}
+
 /** Checks every file of a package against its manifest. Never throws for what it finds. */
 export async function verifyModelPackage(modelsDir: string, id: string): Promise<readonly ModelFileCheck[]> {
   return (await inspect(modelsDir, id)).checks;
@@ -132,7 +147,7 @@ async function inspect(modelsDir: string, id: string): Promise<Inspection> {
   const [modelProblem, cohort, calibration] = await Promise.all([
     checkModel(modelPath, manifest),
     readCohort(join(folder, 'cohort.f32'), manifest),
-    readCalibration(join(folder, 'calibration.json'), id),
+    readCalibration(join(folder, 'calibration.json'), manifest),
   ]);
   const checks: ModelFileCheck[] = [
     { file: 'manifest.json', problem: undefined },
@@ -165,7 +180,10 @@ async function checkModel(path: string, manifest: ModelManifest): Promise<string
   return compareDigest(hash.digest('hex'), manifest.model.sha256);
 }
 
-async function readCohort(path: string, manifest: ModelManifest): Promise<{ rows: Float32Array } | FileProblem> {
+async function readCohort(
+  path: string,
+  manifest: ModelManifest,
+): Promise<{ rows: Float32Array; sha256: string } | FileProblem> {
   if (!manifest.cohort) return notMade('cohort', manifest.id);
   const bytes = await readFile(path).catch(() => undefined);
   if (!bytes) return { problem: 'cannot be read' };
@@ -184,18 +202,25 @@ async function readCohort(path: string, manifest: ModelManifest): Promise<{ rows
     const length = Math.hypot(...rows.subarray(row * size, (row + 1) * size));
     if (!(Math.abs(length - 1) <= UNIT_TOLERANCE)) return { problem: `embedding ${row} is not of unit length` };
   }
-  return { rows };
+  return { rows, sha256: manifest.cohort.sha256 };
 }
 
-async function readCalibration(path: string, id: string): Promise<{ value: unknown } | FileProblem> {
+async function readCalibration(path: string, { id, cohort }: ModelManifest): Promise<{ value: unknown } | FileProblem> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => (isMissing(error) ? undefined : ''));
   if (text === undefined) return notMade('calibrate', id);
   if (text === '') return { problem: 'cannot be read' };
+  let value: unknown;
   try {
-    return { value: JSON.parse(text) as unknown };
+    value = JSON.parse(text);
   } catch {
     return { problem: 'is not JSON' };
   }
+  // What a score is worth depends on the cohort: of another one every claim would be wrong, and nobody would notice.
+  const fittedWith = typeof value === 'object' && value && 'cohortSha256' in value ? value.cohortSha256 : undefined;
+  if (cohort && fittedWith !== undefined && fittedWith !== cohort.sha256) {
+    return { problem: `was fitted with another cohort: run \`voice-auth calibrate\` for ${id}`, notMade: true };
+  }
+  return { value };
 }
 
 function notMade(verb: 'cohort' | 'calibrate', id: string): FileProblem {

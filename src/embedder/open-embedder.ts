@@ -14,8 +14,8 @@ export interface OpenEmbedderDeps extends InferencePoolDeps {
   readonly childModule?: URL | undefined;
 }
 
-export interface OpenEmbedder {
-  readonly package: ModelPackage;
+/** A model in its children. */
+export interface RunningModel {
   readonly embedder: SpeakerEmbedder;
   readonly detector: SpeechDetector;
   /** The components `model` and `inference`. */
@@ -24,26 +24,41 @@ export interface OpenEmbedder {
   drain(timeoutMs: number): Promise<void>;
 }
 
+export interface OpenEmbedder extends RunningModel {
+  readonly package: ModelPackage;
+}
+
 /**
  * Verifies the configured model package and starts the children. Throws `ModelPackageError` when the package is missing or
  * not what its manifest says, `InferenceUnavailable` when the children do not start.
  */
 export async function openEmbedder(config: EmbedderConfig, deps: OpenEmbedderDeps): Promise<OpenEmbedder> {
   const modelPackage = await loadModelPackage(config.modelsDir, config.modelId);
-  const { manifest } = modelPackage;
+  return { package: modelPackage, ...(await startModel(modelPackage, config, deps)) };
+}
+
+/**
+ * Starts the children on a verified model, whose package may be without cohort and calibration yet. Throws
+ * `InferenceUnavailable` when they do not start.
+ */
+export async function startModel(
+  model: Pick<ModelPackage, 'manifest' | 'modelPath'>,
+  config: Pick<EmbedderConfig, 'children' | 'maxWaiting' | 'queueTimeoutMs'>,
+  deps: OpenEmbedderDeps,
+): Promise<RunningModel> {
+  const { manifest } = model;
   const pool = new InferencePool(
     {
       children: config.children,
       maxWaiting: config.maxWaiting,
       queueTimeoutMs: config.queueTimeoutMs,
-      load: loadRequest(modelPackage),
+      load: loadRequest(model),
       childModule: deps.childModule,
     },
     deps,
   );
   await pool.start();
   return {
-    package: modelPackage,
     embedder: new PoolSpeakerEmbedder(manifest, pool),
     detector: new SileroSpeechDetector(pool),
     health: () => components(manifest, pool),

@@ -5,9 +5,10 @@ import { VoiceAuthError } from '../domain/errors.js';
 import { type Degradation, type DegradationDeps, degrade, type Sound } from './degradations.js';
 import { type EmbeddedRecording, type EmbeddedSegment, EmbeddingCache } from './embedding-cache.js';
 import { EvaluationError } from './eval-error.js';
+import { inLanes } from './lanes.js';
 import type { Recording } from './read-corpus.js';
 import { cutSegment, type Segment, segmentName } from './segments.js';
-import { PIPELINE_VERSION, type ServicePath } from './service-path.js';
+import { PIPELINE_VERSION, type SpeechPath } from './service-path.js';
 
 /** One recording under one condition, and what of it is to be embedded. */
 export interface EmbeddingJob {
@@ -17,8 +18,9 @@ export interface EmbeddingJob {
 }
 
 export interface EmbedOptions extends Omit<DegradationDeps, 'seed'> {
-  readonly path: ServicePath;
-  readonly cache: EmbeddingCache;
+  readonly path: SpeechPath;
+  /** Undefined = nothing is kept. */
+  readonly cache: EmbeddingCache | undefined;
   readonly jobs: number;
   readonly maxSpeechMs: number;
   /** Identifies the noise in cache keys; undefined without noise. */
@@ -32,28 +34,7 @@ export async function embedRecordings(
   jobs: readonly EmbeddingJob[],
   options: EmbedOptions,
 ): Promise<readonly EmbeddedRecording[]> {
-  const results: EmbeddedRecording[] = [];
-  let [next, done] = [0, 0];
-  const failed = new AbortController();
-  const signal = AbortSignal.any([options.signal, failed.signal]);
-  const work = async (): Promise<void> => {
-    for (let index = next++; index < jobs.length; index = next++) {
-      signal.throwIfAborted();
-      results[index] = await embedOne(jobs[index]!, { ...options, signal });
-      options.onProgress(++done, jobs.length);
-    }
-  };
-  const workers = Array.from({ length: options.jobs }, () =>
-    work().catch((error: unknown) => {
-      failed.abort(error);
-      throw error;
-    }),
-  );
-  // All have to stop before the children may be closed.
-  const ends = await Promise.allSettled(workers);
-  options.signal.throwIfAborted();
-  if (ends.some((end) => end.status === 'rejected')) throw failed.signal.reason;
-  return results;
+  return inLanes(jobs, options, (job, _, signal) => embedOne(job, { ...options, signal }));
 }
 
 async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<EmbeddedRecording> {
@@ -70,7 +51,7 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
     path.modelSha256,
     `${path.modelId} pipeline ${PIPELINE_VERSION} max ${maxSpeechMs}`,
   ]);
-  const cached = await cache.read(key);
+  const cached = await cache?.read(key);
   const missing = segments.filter((segment) => !cached?.segments.has(segmentName(segment)));
   if (cached && (missing.length === 0 || cached.netSpeechMs < path.minWindowMs)) return cached;
 
@@ -96,7 +77,7 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
     }
   }
   const result = { netSpeechMs: speech.length / perMs, segments: found };
-  await cache.write(key, result);
+  await cache?.write(key, result);
   return result;
 }
 

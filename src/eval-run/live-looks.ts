@@ -7,23 +7,17 @@ import { fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
 import { type CallScores, playCall } from '../evaluation/call-procedure.js';
 import { acceptedShares, falseMatchesPerOwner } from '../evaluation/decisions.js';
-import { fitImpostorTails } from '../evaluation/impostor-tail.js';
+import { fitTails, LOOKS_S, MIN_SPEECH_MS } from '../evaluation/fit-calibration.js';
 import { numberSpeakers } from '../evaluation/measure.js';
 import type { CorpusResults } from '../evaluation/results.js';
 import type { Trial } from '../evaluation/trials.js';
 import { reported } from './cross-validate.js';
 import { type HalfOf, type ScoredTrials, scoreTrials, type Voices } from './score-trials.js';
 
-/** Net speech at which a call is looked at: as the service does, up to its 30 s. */
-export const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5] as const;
-/** Amounts of speech that get an impostor tail when a calibration is fitted. */
-export const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
 /** Thresholds on `score`: claims of 1 in 10, 37, 100, 171 (the default), 1000 and 10,000. */
 const THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9, 0.954] as const;
 /** Net speech after which it is told how many owners are accepted: a short greeting, a sentence or two, a short talk. */
 const ACCEPTED_AFTER_S = [3, 5, 10] as const;
-/** Below this the service decides nothing. */
-export const MIN_SPEECH_MS = 2000;
 /** Claims of false matches that are checked one by one. */
 const CLAIMS = [0.3, 0.1, 0.03, 0.01, 0.003, 0.001] as const;
 
@@ -64,15 +58,7 @@ export function liveTrials(trials: readonly Trial[], enroll: Voices, looks: read
 
 /** The calibration with its impostor tail fitted anew on nontargets of these trials; undefined when they are too few. */
 export function refit(calibration: Calibration, trials: readonly LiveTrial[]): Calibration | undefined {
-  const nontargets = trials.filter(({ target }) => !target);
-  const samples = TAILS_S.map((seconds) => {
-    const look = (LOOKS_S as readonly number[]).indexOf(seconds);
-    const normScores = nontargets
-      .filter((trial) => trial.normScores.length > look)
-      .map((trial) => trial.normScores[look]!);
-    return { netSpeechMs: seconds * 1000, normScores };
-  });
-  const tails = fitImpostorTails(samples);
+  const tails = fitTails(trials.map(callOf));
   return tails.length > 0 ? { ...calibration, tails } : undefined;
 }
 

@@ -5,12 +5,16 @@ import { resample } from '../audio/resampler.js';
 import type { Sound } from './degradations.js';
 import { EvaluationError } from './eval-error.js';
 import { AUDIO_FILES } from './read-corpus.js';
-import type { ServicePath } from './service-path.js';
+import type { SpeechPath } from './service-path.js';
 
 const RATE_HZ = 16_000;
 
 /** All audio files of the folder in the order of their names. Throws `EvaluationError` when there is none. */
-export async function readNoise(folder: string, service: ServicePath, signal: AbortSignal): Promise<Sound> {
+export async function readNoise(
+  folder: string,
+  service: Pick<SpeechPath, 'decode'>,
+  signal: AbortSignal,
+): Promise<Sound> {
   const names = await readdir(folder).catch(() => []);
   const parts: Float32Array[] = [];
   for (const name of names.sort()) {

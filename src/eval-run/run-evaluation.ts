@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
 import { detCurve } from '../evaluation/det.js';
+import { LOOKS_S } from '../evaluation/fit-calibration.js';
 import { measure, type SpeakerTrials } from '../evaluation/measure.js';
 import { type ConditionResults, type CorpusResults, type Results, resultsSchema } from '../evaluation/results.js';
 import { sortScores } from '../evaluation/scores.js';
@@ -23,7 +24,6 @@ import {
   checkClaims,
   crossValidated,
   type LiveTrial,
-  LOOKS_S,
   liveTrials,
   playCalls,
 } from './live-looks.js';

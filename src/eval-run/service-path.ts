@@ -10,7 +10,8 @@ import { SpeechEmbedding } from '../domain/caller-speech/speech-embedding.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
 import { Cohort } from '../domain/scoring/score-normalisation.js';
-import { openEmbedder } from '../embedder/open-embedder.js';
+import { loadModelFile, loadModelPackage, type ModelPackage } from '../embedder/model-package.js';
+import { startModel } from '../embedder/open-embedder.js';
 import { createLogger } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import { WorkerRecordingDecoder } from '../recordings/worker-recording-decoder.js';
@@ -22,22 +23,29 @@ import type { Sound } from './degradations.js';
  */
 export const PIPELINE_VERSION = 1;
 
-export interface ServicePath {
+/** The way of a model whose package may be without cohort and calibration yet. */
+export interface SpeechPath {
   readonly modelId: string;
   /** Identifies the weights: the manifest's SHA-256 of `model.onnx`. */
   readonly modelSha256: string;
   readonly sampleRateHz: number;
   readonly minWindowMs: number;
-  readonly calibration: Calibration;
-  /** The data that the calibration says it was fitted on. */
-  readonly fittedOn: string | null;
-  readonly cohort: Cohort;
+  /** Values per embedding. */
+  readonly embeddingSize: number;
   /** Decodes a recording, mixed down to mono. */
   decode(bytes: Uint8Array, signal: AbortSignal): Promise<Sound>;
   /** Net speech of a recording (at the model's rate), at most `maxSpeechMs` of it. */
   hear(recording: Uint8Array | Sound, options: HearOptions): Promise<Float32Array>;
   embedding(signal: AbortSignal): (speech: Float32Array) => Promise<Float32Array>;
   close(): Promise<void>;
+}
+
+/** The same of a complete package. */
+export interface ServicePath extends SpeechPath {
+  readonly calibration: Calibration;
+  /** The data that the calibration says it was fitted on. */
+  readonly fittedOn: string | null;
+  readonly cohort: Cohort;
 }
 
 export interface HearOptions {
@@ -59,61 +67,66 @@ const fittedOnSchema = z.object({ fittedOn: z.string().optional() });
 
 /** Starts the children and the decoder. Throws `ModelPackageError` or `InferenceUnavailable` when they do not start. */
 export async function openServicePath(config: ServicePathConfig): Promise<ServicePath> {
-  const { jobs, modules } = config;
-  const model = await openEmbedder(
+  const model = await loadModelPackage(config.embedder.modelsDir, config.embedder.modelId);
+  const calibration = calibrationSchema.parse(model.calibration);
+  const cohort = new Cohort(model.cohort, model.manifest.embeddingSize, { top: calibration.cohortTop });
+  const fittedOn = fittedOnSchema.parse(model.calibration).fittedOn ?? null;
+  return { ...(await startPath(model, config)), calibration, cohort, fittedOn };
+}
+
+/** The same for a package that needs no more than its manifest and its model file. Throws like `openServicePath`. */
+export async function openSpeechPath(config: ServicePathConfig): Promise<SpeechPath> {
+  return startPath(await loadModelFile(config.embedder.modelsDir, config.embedder.modelId), config);
+}
+
+async function startPath(
+  { manifest, modelPath }: Pick<ModelPackage, 'manifest' | 'modelPath'>,
+  { recordings: recordingsConfig, jobs, modules }: ServicePathConfig,
+): Promise<SpeechPath> {
+  const model = await startModel(
+    { manifest, modelPath },
     // Nobody waits for an answer here, so nothing is refused.
-    { ...config.embedder, children: jobs, maxWaiting: 10_000, queueTimeoutMs: 3_600_000 },
+    { children: jobs, maxWaiting: 10_000, queueTimeoutMs: 3_600_000 },
     { metrics: new Metrics(), logger: createLogger('warn'), childModule: modules?.inferenceChild },
   );
-  const decoder = new WorkerRecordingDecoder(config.recordings, {
+  const decoder = new WorkerRecordingDecoder(recordingsConfig, {
     threads: 1,
     maxWaiting: 10_000,
     queueTimeoutMs: 600_000,
     ...(modules ? { workerModule: modules.decodeWorker } : {}),
   });
-  const close = async (): Promise<void> => {
-    await Promise.all([model.drain(CLOSE_TIMEOUT_MS), decoder.close()]);
+  const recordings = new WorkLimit({ max: 10_000, what: 'recordings', retryAfterSeconds: 1 });
+  const fetcher = { fetch: () => Promise.reject(new VoiceAuthError('InternalError', 'Nothing is fetched here')) };
+  return {
+    modelId: manifest.id,
+    modelSha256: manifest.model.sha256,
+    sampleRateHz: model.detector.sampleRateHz,
+    minWindowMs: manifest.window.minMs,
+    embeddingSize: manifest.embeddingSize,
+    decode: async (bytes, signal) => {
+      const { channels, sampleRateHz } = await decoder.decode(bytes, { signal });
+      return { samples: downmix(channels), sampleRateHz };
+    },
+    hear: async (recording, { maxSpeechMs, signal }) => {
+      const bytes =
+        recording instanceof Uint8Array
+          ? recording
+          : writeWav(recording.samples, recording.sampleRateHz, { encoding: 'pcm_s16le' });
+      const speech = new CallerSpeech({
+        detector: model.detector,
+        maxSpeechMs,
+        inference: { priority: 'upload', signal },
+      });
+      const source = { kind: 'upload', bytes, channel: undefined } as const;
+      await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
+      return speech.samples();
+    },
+    embedding: (signal) => {
+      const windows = new SpeechEmbedding(model.embedder);
+      return (speech) => windows.embed(speech, { priority: 'upload', signal });
+    },
+    close: async () => {
+      await Promise.all([model.drain(CLOSE_TIMEOUT_MS), decoder.close()]);
+    },
   };
-  try {
-    const { manifest } = model.package;
-    const calibration = calibrationSchema.parse(model.package.calibration);
-    const cohort = new Cohort(model.package.cohort, manifest.embeddingSize, { top: calibration.cohortTop });
-    const recordings = new WorkLimit({ max: 10_000, what: 'recordings', retryAfterSeconds: 1 });
-    const fetcher = { fetch: () => Promise.reject(new VoiceAuthError('InternalError', 'Nothing is fetched here')) };
-    return {
-      modelId: manifest.id,
-      modelSha256: manifest.model.sha256,
-      sampleRateHz: model.detector.sampleRateHz,
-      minWindowMs: manifest.window.minMs,
-      calibration,
-      fittedOn: fittedOnSchema.parse(model.package.calibration).fittedOn ?? null,
-      cohort,
-      decode: async (bytes, signal) => {
-        const { channels, sampleRateHz } = await decoder.decode(bytes, { signal });
-        return { samples: downmix(channels), sampleRateHz };
-      },
-      hear: async (recording, { maxSpeechMs, signal }) => {
-        const bytes =
-          recording instanceof Uint8Array
-            ? recording
-            : writeWav(recording.samples, recording.sampleRateHz, { encoding: 'pcm_s16le' });
-        const speech = new CallerSpeech({
-          detector: model.detector,
-          maxSpeechMs,
-          inference: { priority: 'upload', signal },
-        });
-        const source = { kind: 'upload', bytes, channel: undefined } as const;
-        await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
-        return speech.samples();
-      },
-      embedding: (signal) => {
-        const windows = new SpeechEmbedding(model.embedder);
-        return (speech) => windows.embed(speech, { priority: 'upload', signal });
-      },
-      close,
-    };
-  } catch (error) {
-    await close();
-    throw error;
-  }
 }

@@ -23,8 +23,8 @@ export interface ProcedureRates {
   readonly threshold: number;
   readonly claimedFmr: number;
   readonly observedFmr: number;
-  /** Share of owners accepted: 1 - FNMR. */
-  readonly ownersAccepted: number;
+  /** Share of owners accepted: 1 - FNMR; undefined without target calls. */
+  readonly ownersAccepted: number | undefined;
   /** Median net speech of the accepted owners, in milliseconds; undefined when none was. */
   readonly medianNetSpeechMs: number | undefined;
 }
@@ -59,25 +59,23 @@ export function playCall(
   return { accepted: false, netSpeechMs: call.looks.at(-1)?.netSpeechMs ?? 0, looks: call.looks.length };
 }
 
-/** What the procedure does to strangers and owners at one threshold. Throws `RangeError` without calls of either kind. */
+/** What the procedure does to strangers and owners at one threshold. Throws `RangeError` without nontarget calls. */
 export function procedureRates(
   calls: readonly CallScores[],
   calibration: ProcedureCalibration,
   rule: Pick<LookRule, 'threshold' | 'minSpeechMs'>,
 ): ProcedureRates {
-  const played = (target: boolean) => {
-    const outcomes = calls.filter((call) => call.target === target).map((call) => playCall(call, calibration, rule));
-    if (outcomes.length === 0) throw new RangeError(`there is no ${target ? 'target' : 'nontarget'} call`);
-    return outcomes;
-  };
+  const played = (target: boolean) =>
+    calls.filter((call) => call.target === target).map((call) => playCall(call, calibration, rule));
   const owners = played(true);
   const accepted = owners.filter((outcome) => outcome.accepted).map(({ netSpeechMs }) => netSpeechMs);
   const strangers = played(false);
+  if (strangers.length === 0) throw new RangeError('there is no nontarget call');
   return {
     threshold: rule.threshold,
     claimedFmr: fmrFromScore(rule.threshold),
     observedFmr: strangers.filter((outcome) => outcome.accepted).length / strangers.length,
-    ownersAccepted: accepted.length / owners.length,
+    ownersAccepted: owners.length > 0 ? accepted.length / owners.length : undefined,
     medianNetSpeechMs: accepted.sort((a, b) => a - b)[accepted.length >> 1],
   };
 }
@@ -112,13 +110,13 @@ export function chooseShares(
     earlyShare,
     finalShare: Math.round(finalShare * 1000) / 1000,
   }));
-  const strangers = calls.filter(({ target }) => !target).length;
+  const strangers = calls.filter(({ target }) => !target);
   const judged = BUDGET_THRESHOLDS.filter(
-    (threshold) => strangers * fmrFromScore(threshold) >= MIN_EXPECTED_FALSE_MATCHES,
+    (threshold) => strangers.length * fmrFromScore(threshold) >= MIN_EXPECTED_FALSE_MATCHES,
   );
   const keepsClaim = (sequential: SequentialShares) =>
     judged.every((threshold) => {
-      const rates = procedureRates(calls, { ...calibration, sequential }, { threshold, minSpeechMs });
+      const rates = procedureRates(strangers, { ...calibration, sequential }, { threshold, minSpeechMs });
       return rates.observedFmr <= MAX_OF_CLAIM * rates.claimedFmr;
     });
   return shares.find(keepsClaim) ?? shares.at(-1)!;

@@ -18,7 +18,7 @@ export interface ImpostorScores {
 export type ImpostorTails = Calibration['tails'];
 
 /** Rates of knots; those from the start of the exponential on are extended, the others observed. */
-const FMRS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0001] as const;
+export const TAIL_FMRS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0001] as const;
 /** Where the exponential begins if there is enough data, and how many scores must lie beyond its start. */
 const TAIL_START_FMR = 0.02;
 const MIN_EXCESSES = 10;
@@ -47,7 +47,7 @@ function fitTail({ netSpeechMs, normScores }: ImpostorScores): ImpostorTails[num
   const excesses = descending.filter((score) => score > start);
   const meanExcess = excesses.reduce((sum, score) => sum + score - start, 0) / excesses.length;
   const knots: [number, number][] = [];
-  for (const fmr of FMRS) {
+  for (const fmr of TAIL_FMRS) {
     const score = round(fmr >= startFmr ? quantile(fmr) : start + meanExcess * Math.log(startFmr / fmr));
     // Scores that many share make no two knots.
     if (!(score <= (knots.at(-1)?.[0] ?? Number.NEGATIVE_INFINITY))) knots.push([score, fmr]);

@@ -13,7 +13,8 @@ import { DECISIONS, REASONS } from '../domain/verification/decision.js';
 import type { TemplateCipher } from './template-cipher.js';
 
 const timestamp = z.iso.datetime({ offset: true });
-const bytes = z
+/** A `bytea` in the hexadecimal form of PostgreSQL. */
+export const bytes = z
   .string()
   .regex(/^\\x(?:[0-9a-f]{2})*$/)
   .transform((text) => Buffer.from(text.slice(2), 'hex'));

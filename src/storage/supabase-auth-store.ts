@@ -36,6 +36,7 @@ import {
 import { toBytea } from './bytea.js';
 import type { DatabaseClient } from './database-client.js';
 import { decodeCursor, encodeCursor } from './history-cursor.js';
+import { readRecordedVoices, type StoredVoice } from './recorded-voices.js';
 import type { TemplateCipher } from './template-cipher.js';
 
 /** Housekeeping beyond what the domain asks for. */
@@ -48,6 +49,8 @@ export interface StoreMaintenance {
   ): Promise<{ readonly users: number; readonly attempts: number; readonly rateLimits: number }>;
   /** Recomputes the hash chain of the audit trail. */
   verifyAuditChain(): Promise<AuditChain>;
+  /** Everybody's voiceprint and samples of a model, without names (`readRecordedVoices`). */
+  recordedVoices(modelId: string): AsyncIterable<StoredVoice>;
 }
 
 export type AuditChain =
@@ -198,6 +201,10 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
   async verifyAuditChain(): Promise<AuditChain> {
     const row = await this.#database.call('va_verify_audit_chain', {}, auditChainRow);
     return row.ok ? { intact: true, events: row.events, head: row.head } : { intact: false, brokenAt: row.broken_at };
+  }
+
+  recordedVoices(modelId: string): AsyncIterable<StoredVoice> {
+    return readRecordedVoices(this.#database, this.#cipher, modelId);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * What a normScore is worth: the fitted impostor tail of a model, and the meaning of `score`. The numbers are data
- * (`models/<id>/calibration.json`), written by `npm run calibrate`; this file only reads them.
+ * (`models/<id>/calibration.json`), written by `voice-auth calibrate`; this file only reads them.
  */
 import { z } from 'zod';
 
@@ -19,6 +19,8 @@ export const calibrationSchema = z.object({
   version: z.literal(1),
   modelId: z.string(),
   cohortTop: z.number().int().min(2),
+  /** Of the `cohort.f32` it was fitted with, which the package loader compares; undefined in calibrations made elsewhere. */
+  cohortSha256: z.string().optional(),
   /** Impostor tail at several amounts of probe speech, shortest first; knots are [normScore, fmr]. */
   tails: z
     .array(tail)

@@ -6,10 +6,10 @@ import {
   checkClaims,
   crossValidated,
   type LiveTrial,
-  LOOKS_S,
   playCalls,
 } from '../../../src/eval-run/live-looks.js';
 import { type ScoredTrials, splitPeople, trialsOfHalf } from '../../../src/eval-run/score-trials.js';
+import { LOOKS_S } from '../../../src/evaluation/fit-calibration.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 import { toyCalibration } from '../../support/toy-models.js';
 
