@@ -1,6 +1,7 @@
 /** `voice-auth cohort`: makes the cohort of a model package from labelled speech, and helps to choose its size. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadConfig } from '../config/config.js';
+import { loadModelFile } from '../embedder/model-package.js';
 import { type InstalledCohort, installCohort, requireWritable } from '../embedder/package-files.js';
 import { type CohortFigures, chooseCohort, PROBES } from '../eval-run/choose-cohort.js';
 import { findCodec, missingForCodec } from '../eval-run/codecs.js';
@@ -95,10 +96,16 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
   const json = options.json === true;
   const config = loadConfig();
   const target = packageFolder(options.model, config);
+  // Before anything that takes long: whether there is a model to embed with, and a place to write to.
+  await loadModelFile(target.modelsDir, target.modelId);
+  if (!options.dryRun) await requireWritable(target.folder);
   const chosen = await readSpeakers(folders, { skipLast: options.skipLast, exclude: new Set(options.exclude) });
   const shuffled = shuffleSpeakers(chosen.speakers, options.seed).slice(0, options.speakers);
   const calls = await callsToChooseOn(options, shuffled);
-  if (!options.dryRun) await requireWritable(target.folder);
+  const conditions = options.condition.map(parseDegradation);
+  if (conditions.some(needsNoise) && options.noise === undefined) {
+    throw new CommandError('A noise-<snr>db condition needs --noise <folder>');
+  }
   const jobs = options.jobs ?? config.embedder.children;
   const progress: Steps = countProgress(json, {
     cohort: 'speakers embedded',
@@ -113,13 +120,14 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
     });
     const tools = { path, jobs, signal, progress };
     try {
-      const made = await make(shuffled, options, { ...tools, searchPath: config.recordings.programSearchPath });
+      const { programSearchPath } = config.recordings;
+      const made = await make(shuffled, options, { ...tools, conditions, programSearchPath });
       return { cohort: made, figures: calls ? await compare(calls, made, options, tools) : undefined };
     } finally {
       await path.close();
     }
   }).finally(progress.stop);
-  const command = commandOf(folders, options, chosen);
+  const command = commandOf(options, chosen);
   const installed = options.dryRun ? undefined : await installCohort(target.folder, { ...cohort, command });
   const lines = [
     ...(figures ? [figuresTable(figures), ''] : []),
@@ -166,16 +174,14 @@ async function make(
     readonly jobs: number;
     readonly signal: AbortSignal;
     readonly progress: Steps;
-    readonly searchPath: string;
+    readonly conditions: readonly Degradation[];
+    readonly programSearchPath: string;
   },
 ): Promise<CohortEmbeddings> {
   const { path, signal, progress } = tools;
-  const codec = findCodec(tools.searchPath, signal);
+  const codec = findCodec(tools.programSearchPath, signal);
   const degradations: Degradation[] = [];
-  for (const degradation of options.condition.map(parseDegradation)) {
-    if (needsNoise(degradation) && options.noise === undefined) {
-      throw new CommandError(`${degradation.name} needs --noise <folder>`);
-    }
+  for (const degradation of tools.conditions) {
     const missing = await missingForCodec(degradation, codec);
     if (missing === undefined) degradations.push(degradation);
     else remark(options.json === true, `The condition ${degradation.name} is left out: ${missing}.`);
@@ -245,9 +251,9 @@ function nextStep(modelId: string, { changed, setAside }: InstalledCohort): stri
 }
 
 /** The command that gives this cohort again, with data by name: where folders lie is nobody's business. */
-function commandOf(folders: readonly string[], options: CohortOptions, { speakers }: ChosenSpeakers): string {
+function commandOf(options: CohortOptions, { speakers }: ChosenSpeakers): string {
   const corpora = new Set(speakers.map(({ corpus }) => corpus));
-  const words = ['voice-auth cohort', ...(corpora.size > 0 ? corpora : folders), '--model <package folder>'];
+  const words = ['voice-auth cohort', ...corpora, '--model <package folder>'];
   if (options.speakers !== undefined) words.push(`--speakers ${options.speakers}`);
   words.push(`--seconds ${options.seconds}`, `--condition ${options.condition.join(' ')}`);
   if (options.noise !== undefined) words.push('--noise <folder>');

@@ -1,5 +1,6 @@
 /** The speakers of labelled speech for a cohort: who may be in it, in a random but repeatable order, and what they say. */
 import { readFile } from 'node:fs/promises';
+import { VoiceAuthError } from '../domain/errors.js';
 import { randomGenerator } from '../evaluation/random.js';
 import type { Sound } from './degradations.js';
 import { EvaluationError } from './eval-error.js';
@@ -70,7 +71,7 @@ export function shuffleSpeakers(speakers: readonly Speaker[], seed: number): rea
   return shuffled;
 }
 
-/** A speaker's recordings one after another, `atMostS` seconds of them. Throws `EvaluationError` for an unreadable file. */
+/** A speaker's recordings one after another, `atMostS` seconds of them. Throws `EvaluationError` that names a bad file. */
 export async function speakerSound(
   { recordings }: Speaker,
   options: { readonly decode: (bytes: Uint8Array) => Promise<Sound>; readonly atMostS: number },
@@ -80,7 +81,7 @@ export async function speakerSound(
   const decoded = new Map<string, Sound>();
   for (const { path, part } of recordings) {
     if (seconds >= options.atMostS) break;
-    const sound = decoded.get(path) ?? (await options.decode(await readFile(path).catch(() => unreadable(path))));
+    const sound = decoded.get(path) ?? (await decodeFile(path, options.decode));
     decoded.set(path, sound);
     // Files of one speaker that differ in rate cannot be put together as they are.
     if (rateHz !== 0 && sound.sampleRateHz !== rateHz) continue;
@@ -112,6 +113,13 @@ function speakersOf({ name: corpus, recordings }: Corpus): readonly Speaker[] {
   return sorted.map(([name, found]) => ({ name, corpus, recordings: found }));
 }
 
-function unreadable(path: string): never {
-  throw new EvaluationError(`${path} cannot be read`);
+async function decodeFile(path: string, decode: (bytes: Uint8Array) => Promise<Sound>): Promise<Sound> {
+  const bytes = await readFile(path).catch(() => {
+    throw new EvaluationError(`${path} cannot be read`);
+  });
+  return decode(bytes).catch((error: unknown) => {
+    // Of a thousand files, which one? Anything but what is wrong with the recording goes on as it is.
+    if (!(error instanceof VoiceAuthError) || error.code === 'InternalError') throw error;
+    throw new EvaluationError(`${path}: ${error.message}`);
+  });
 }

@@ -122,6 +122,7 @@ describe('access', () => {
       ['va_rate_limit_hit', { p_key: 'k', p_window_ms: 1000 }],
       ['va_purge', { p_attempts_before: new Date().toISOString() }],
       ['va_verify_audit_chain', {}],
+      ['va_recorded_voices', { p_model_id: 'test-model', p_limit: 5 }],
     ] as const) {
       expect((await call(name, args)).status, name).toBe(401);
     }
