@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Calibration } from '../../../src/domain/scoring/calibration.js';
-import { type LiveTrial, LOOKS_S, playCalls } from '../../../src/eval-run/live-looks.js';
+import { type LiveTrial, playCalls } from '../../../src/eval-run/live-looks.js';
+import { LOOKS_S } from '../../../src/evaluation/fit-calibration.js';
 
 /** fmr = 10^-normScore, whatever the speech; every look has the whole budget, and nobody is given up early. */
 const calibration: Calibration = {
