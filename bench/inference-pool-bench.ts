@@ -17,7 +17,7 @@ export const PARTS = ['tables', 'calls', 'batches', 'fbank', 'sherpa'] as const;
 const { values } = parseArgs({
   options: {
     children: { type: 'string', default: String(availableParallelism()) },
-    model: { type: 'string', default: 'phone-ecapa-192-v0' },
+    model: { type: 'string', default: 'phone-resnet-192-v1' },
     part: { type: 'string', multiple: true },
   },
 });

@@ -29,8 +29,8 @@ class Plan:
     of the moving average of the weights, `half` computes in bfloat16 (several times as fast where the processor can, slower where not)."""
 
     network: str = "resnet"
-    steps: int = 4000
-    batch_seconds: float = 320.0
+    steps: int = 3000
+    batch_seconds: float = 256.0
     crop_seconds: tuple[float, float] = (1.0, 4.0)
     rate: float = 2e-3
     weight_decay: float = 0.02

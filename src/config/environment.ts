@@ -127,7 +127,7 @@ export const ENVIRONMENT = {
     z
       .string()
       .regex(/^[a-z0-9][a-z0-9._-]*$/)
-      .default('phone-ecapa-192-v0'),
+      .default('phone-resnet-192-v1'),
     'Model package to use',
   ),
   INFERENCE_CHILDREN: variable(integer(1, 64).optional(), 'Inference processes; default: one per core, at most 8'),

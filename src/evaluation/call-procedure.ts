@@ -84,13 +84,12 @@ export function procedureRates(
 export const BUDGET_THRESHOLDS = [0.536, 0.7, 0.785, 0.82, 0.9] as const;
 /** From quick to careful: shares of every early look and of the last one. */
 const SHARES: readonly (readonly [number, number])[] = [
-  ...[0.5, 0.45, 0.4, 0.35, 0.333, 0.3, 0.25, 0.2, 0.15, 0.1].map((early) => [early, 1 - early] as const),
-  [0.1, 0.7],
-  [0.1, 0.5],
-  [0.1, 0.3],
-  [0.05, 0.3],
-  [0.05, 0.1],
-];
+  0.5, 0.45, 0.4, 0.35, 0.333, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05,
+].flatMap((early) =>
+  [1 - early, 0.7, 0.5, 0.3, 0.1]
+    .filter((final) => final >= early && final <= 1 - early)
+    .map((final) => [early, final] as const),
+);
 /** Claims that stand for fewer false matches than this on the calls at hand are not judged by them: chance would decide. */
 const MIN_EXPECTED_FALSE_MATCHES = 20;
 /** Observed over claimed false matches that a budget may reach on the calls it is chosen on: a little below the claim. */
