@@ -110,8 +110,6 @@ class ResNet(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1)
-        if self.training:
-            x = x.contiguous(memory_format=torch.channels_last)
         x = self.body(torch.relu(self.stem_norm(self.stem(x))))
         return self.head(torch.relu(self.mix_norm(self.mix(x.flatten(1, 2)))))
 
@@ -162,8 +160,6 @@ class EcapaTdnn(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1)
-        if self.training:
-            x = x.contiguous(memory_format=torch.channels_last)
         x = self.enter(self.stem(x).flatten(1, 2))
         outs = []
         for block in self.blocks:
@@ -213,8 +209,6 @@ class DenseTdnn(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1)
-        if self.training:
-            x = x.contiguous(memory_format=torch.channels_last)
         return self.head(self.leave(self.body(self.enter(self.front(self.stem(x)).flatten(1, 2)))))
 
 

@@ -60,7 +60,8 @@ class Run:
         self.device = device
         self.sampler = Sampler(features)
         self.network = NETWORKS[plan.network]().to(device)
-        if device == "cpu":
+        # Faster on CPUs in bfloat16; in float32, PyTorch 1.13 corrupts memory in this format.
+        if device == "cpu" and plan.half:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.margin_loss = WithinCorpusMargin(EMBEDDING_SIZE, self.sampler.corpus_of_class).to(device)
         self.pair_loss = CrossChannelPairs().to(device)
