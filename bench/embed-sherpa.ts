@@ -1,6 +1,6 @@
 /**
  * Our pool against sherpa-onnx on the same network and the same speech, in turns. sherpa gets the network without its
- * log-mel front end (scripts/export-for-sherpa.py), because it computes filter banks itself: as many frames and bands, by
+ * log-mel front end (scripts/export-for-sherpa.py), because it computes filter banks itself: as many frames, by
  * FFT where ours is a convolution in the graph. Each side computes in one process with one thread; ours gets its windows over
  * the channel, as in the service, while sherpa's loop has them at hand.
  */
@@ -110,8 +110,8 @@ async function compare(bench: PoolBench, sherpa: ChildProcess): Promise<void> {
     const of = (speeds: readonly Speed[], key: keyof Speed) => median(speeds.map((speed) => speed[key]));
     const ratio = (key: keyof Speed) => round(median(ours.map((speed, i) => speed[key] / theirs[i]![key])));
     rows[`window of ${seconds} s`] = {
-      'frames x bands, ours': `${Math.floor((window.length - 400) / 160) + 1} x 80`,
-      sherpa: `${Math.floor((window.length + 80) / 160)} x 80`,
+      'frames, ours': Math.floor((window.length - 400) / 160) + 1,
+      sherpa: Math.floor((window.length + 80) / 160),
       'windows/s, ours': round(of(ours, 'wall'), 1),
       'sherpa ': round(of(theirs, 'wall'), 1),
       'ratio, wall': ratio('wall'),
