@@ -26,11 +26,12 @@ class Item:
 
 
 class Features:
-    """What prepare.py wrote. Frames are log mel power, float16."""
+    """What prepare.py wrote. Frames are log mel power, float16. Raises ValueError for features of another front end."""
 
     def __init__(self, folder: Path) -> None:
         described = json.loads((folder / "features.json").read_text())
-        assert described["bands"] == BANDS, "features of another front end: prepare again"
+        if described["bands"] != BANDS:
+            raise ValueError(f"{folder} holds features of another front end: prepare them again.")
         self.frames = np.memmap(folder / "features.f16", np.float16, "r").reshape(-1, BANDS)
         self.training: list[Item] = []
         self.held_out: list[Item] = []
