@@ -1,10 +1,11 @@
 /**
- * Speech detection for many calls at once, as live calls ask for it: 8 frames every 256 ms each, one request in flight, at
+ * Speech detection for many calls at once, as live calls ask for it: 8 frames at a time, one request in flight, at
  * moments of their own. Shows what sharing runs saves, and what holding requests back for a moment costs and saves.
  */
 import type { InferencePoolOptions } from '../src/embedder/inference-pool.js';
-import { SileroSpeechDetector } from '../src/embedder/silero-speech-detector.js';
+import { PoolSpeechDetector } from '../src/embedder/pool-speech-detector.js';
 import {
+  detectorLayout,
   flatOut,
   histogramTotal,
   live,
@@ -17,7 +18,7 @@ import {
 } from './inference-pool-bench.js';
 
 const FRAMES = 8;
-const PERIOD_MS = 256;
+const PERIOD_MS = (1000 * FRAMES * detectorLayout.frameSamples) / detectorLayout.sampleRateHz;
 const WARM_UP_MS = 600;
 const MEASURE_MS = 3000;
 const CALLS = [50, 150, 300];
@@ -56,7 +57,7 @@ type Pattern = (calls: number, request: (call: number) => Promise<unknown>) => P
 async function measure(calls: number, options: Options, pattern: Pattern): Promise<Row> {
   let row: Row = {};
   await withPool(maxChildren, options, async (bench) => {
-    const detector = new SileroSpeechDetector(bench.pool);
+    const detector = new PoolSpeechDetector(bench.pool, detectorLayout);
     const streams = Array.from({ length: calls }, () => detector.createStream());
     const samples = sound(FRAMES * detector.frameSamples);
     await flatOut(calls, WARM_UP_MS, (call) => streams[call]!.detect(samples, live));

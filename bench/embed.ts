@@ -1,14 +1,15 @@
 /**
- * How much the inference pool does on this machine: `npm run bench:embed -- [--children N] [--model <id>] [--part <name>]`,
- * parts as named in `PARTS`. Numbers of a busy machine mean little by themselves: compare within one run.
+ * How much the inference pool does on this machine: `npm run bench:embed -- [--children N] [--model <id>] [--detector auto|silero]
+ * [--part <name>]`, parts as named in `PARTS`. Numbers of a busy machine mean little by themselves: compare within one run.
  */
 import { PoolSpeakerEmbedder } from '../src/embedder/pool-speaker-embedder.js';
-import { SileroSpeechDetector } from '../src/embedder/silero-speech-detector.js';
+import { PoolSpeechDetector } from '../src/embedder/pool-speech-detector.js';
 import { detectManyCalls } from './embed-calls.js';
 import { measureFbank } from './embed-fbank.js';
 import { compareWithSherpa } from './embed-sherpa.js';
 import { measureWindowBatches } from './embed-window-batches.js';
 import {
+  detectorLayout,
   flatOut,
   histogramTotal,
   live,
@@ -55,7 +56,7 @@ async function printTables(): Promise<void> {
     console.log(`\n${children} children`);
     await withPool(children, { gatherMs: 0, maxBatch: 1 }, async (bench) => {
       const embedder = new PoolSpeakerEmbedder(manifest, bench.pool);
-      const detector = new SileroSpeechDetector(bench.pool);
+      const detector = new PoolSpeechDetector(bench.pool, detectorLayout);
       const windows: Record<string, Record<string, number>> = {};
       for (const seconds of [1.5, 3, 5, 10]) {
         const window = sound(seconds * manifest.sampleRateHz);

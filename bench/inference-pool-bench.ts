@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { InferencePool, type InferencePoolOptions } from '../src/embedder/inference-pool.js';
+import { DETECTOR_LAYOUTS } from '../src/embedder/inference-protocol.js';
 import { parseManifest } from '../src/embedder/manifest.js';
 import { loadRequest } from '../src/embedder/open-embedder.js';
 import { createLogger } from '../src/observability/logger.js';
@@ -18,6 +19,7 @@ const { values } = parseArgs({
   options: {
     children: { type: 'string', default: String(availableParallelism()) },
     model: { type: 'string', default: 'phone-resnet-192-v1' },
+    detector: { type: 'string', default: 'auto' },
     part: { type: 'string', multiple: true },
   },
 });
@@ -29,8 +31,15 @@ const parsed = parseManifest(readFileSync(new URL('manifest.json', packageDir), 
 if (parsed.kind !== 'manifest') throw new Error(parsed.problem);
 export const { manifest } = parsed;
 export const modelPath = fileURLToPath(new URL('model.onnx', packageDir));
-export const load = loadRequest({ manifest, modelPath });
+const speechDetectorPath = manifest.speechDetector && fileURLToPath(new URL('speech.onnx', packageDir));
+export const load = loadRequest({ manifest, modelPath, speechDetectorPath }, detectorChoice(values.detector));
+export const detectorLayout = DETECTOR_LAYOUTS[load.detector.kind];
 export const live = { priority: 'live' } as const;
+
+function detectorChoice(name: string): 'auto' | 'silero' {
+  if (name === 'auto' || name === 'silero') return name;
+  throw new Error(`--detector: auto or silero, not ${name}`);
+}
 
 export interface PoolBench {
   readonly pool: InferencePool;

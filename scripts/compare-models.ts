@@ -14,10 +14,11 @@ import { fmrFromScore } from '../src/domain/scoring/calibration.js';
 import { cosine } from '../src/domain/scoring/embedding.js';
 import { Cohort } from '../src/domain/scoring/score-normalisation.js';
 import { InferencePool } from '../src/embedder/inference-pool.js';
+import { SILERO_LAYOUT } from '../src/embedder/inference-protocol.js';
 import { type ModelManifest, parseManifest } from '../src/embedder/manifest.js';
 import { loadRequest } from '../src/embedder/open-embedder.js';
 import { PoolSpeakerEmbedder } from '../src/embedder/pool-speaker-embedder.js';
-import { SileroSpeechDetector } from '../src/embedder/silero-speech-detector.js';
+import { PoolSpeechDetector } from '../src/embedder/pool-speech-detector.js';
 import { playCall } from '../src/evaluation/call-procedure.js';
 import { COHORT_TOP, fitCalibration, MIN_SPEECH_MS } from '../src/evaluation/fit-calibration.js';
 import { createLogger } from '../src/observability/logger.js';
@@ -256,20 +257,21 @@ function drawPeople(people: readonly string[]): readonly ReadonlyMap<string, num
 
 async function withEmbedder(
   { manifest, path }: Candidate,
-  work: (embedder: PoolSpeakerEmbedder, detector: SileroSpeechDetector) => Promise<void>,
+  work: (embedder: PoolSpeakerEmbedder, detector: PoolSpeechDetector) => Promise<void>,
 ): Promise<void> {
   const pool = new InferencePool(
     {
       children: CHILDREN,
       maxWaiting: 1000,
       queueTimeoutMs: 60_000,
-      load: loadRequest({ manifest, modelPath: path }),
+      // One detector for all: what differs is the model's doing.
+      load: loadRequest({ manifest, modelPath: path, speechDetectorPath: undefined }, 'silero'),
       childModule: builtModule('embedder/inference-child.js'),
     },
     { metrics: new Metrics(), logger: createLogger('warn') },
   );
   await pool.start();
-  await work(new PoolSpeakerEmbedder(manifest, pool), new SileroSpeechDetector(pool));
+  await work(new PoolSpeakerEmbedder(manifest, pool), new PoolSpeechDetector(pool, SILERO_LAYOUT));
   await pool.drain(5000);
 }
 

@@ -22,7 +22,7 @@ import { UserDirectory } from './domain/users/user-directory.js';
 import { DriftMonitor } from './domain/verification/drift-monitor.js';
 import { Verification } from './domain/verification/verify.js';
 import type { ModelPackage } from './embedder/model-package.js';
-import { openEmbedder } from './embedder/open-embedder.js';
+import { type OpenEmbedder, openEmbedder } from './embedder/open-embedder.js';
 import { createHealthReporter } from './health.js';
 import { type ApiKeyRing, apiKeyEntry, createApiKey, parseApiKeyRing } from './http/api-keys.js';
 import { createApp } from './http/app.js';
@@ -97,6 +97,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       closers.push({ name: 'inference', close: () => modelOpening.value.drain(PART_CLOSE_MS) });
     }
     const [storage, model] = [opened(storageOpening), opened(modelOpening)];
+    warnOfOtherDetector(model, logger);
     const { ring, developmentKey } = await readApiKeys(config);
     const decoder = new WorkerRecordingDecoder(config.recordings);
     closers.push({ name: 'decoder', close: () => decoder.close() });
@@ -335,6 +336,17 @@ function warnOfDevelopmentSwitches(config: Config, logger: Logger): void {
   if (!config.http.apiKeys) {
     logger.warn({ event: 'no_api_keys' }, 'no API_KEYS configured: listening on loopback only, with a development key');
   }
+}
+
+/** What a score is worth was measured with one detector's idea of speech. */
+function warnOfOtherDetector(model: OpenEmbedder, logger: Logger): void {
+  const fitted = calibrationSchema.safeParse(model.package.calibration);
+  const fittedWith = fitted.success ? fitted.data.speechDetector : undefined;
+  if (fittedWith === undefined || fittedWith === model.speechDetector) return;
+  logger.warn(
+    { event: 'other_speech_detector', fittedWith, running: model.speechDetector },
+    'the calibration was fitted with another speech detector: run voice-auth calibrate, or set SPEECH_DETECTOR',
+  );
 }
 
 function listeningUrl(server: Server, host: string): string {

@@ -19,21 +19,25 @@ from . import corpora, evaluate, export, prepare, synthetic
 from .dataset import Features
 from .networks import NETWORKS
 from .package import write_package
+from .speech import error_rates, train_head
 from .train import Plan, train
 
 
 TELEPHONE = "WUW Corpus II, real telephone calls, another call of the same person, cosine"
 
 
-def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, versions: int, device: str) -> None:
+def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, speech_steps: int, versions: int, device: str) -> None:
     """The whole recipe; prints error rates as it goes and writes the model package out/<model_id>."""
     features_folder = out / "features"
     if not (features_folder / "features.json").exists():
         prepare.prepare(speech, features_folder, versions)
     train(Plan(network=network, steps=steps), features_folder, out / "main", device=device)
     # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
-    fine = Plan(network=network, steps=steps * 8 // 100, rate=3e-4, margin=0.3, crop_seconds=(2.0, 6.0), seed=2)
+    fine = Plan(network=network, steps=steps * 4 // 100, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
     train(fine, features_folder, out / "fine", out / "main" / "checkpoint.pt", device)
+    if not (out / "speech.pt").exists():
+        torch.save(train_head(Features(features_folder), speech_steps).state_dict(), out / "speech.part")
+        (out / "speech.part").rename(out / "speech.pt")
     finish(speech, out, model_id)
 
 
@@ -44,6 +48,11 @@ def finish(speech: Path, out: Path, model_id: str) -> None:
     package.mkdir(exist_ok=True)
     export.export(trained, package / "model.onnx")
     print(f"model.onnx: within {export.parity(trained, package / 'model.onnx'):.0e} of onnxruntime")
+    head = export.load_head(out / "speech.pt")
+    export.export(head, package / "speech.onnx")
+    print(f"speech.onnx: within {export.parity(head, package / 'speech.onnx'):.0e} of onnxruntime")
+    for name, rate in error_rates(head, Features(out / "features")).items():
+        print(f"{name} {100 * rate:.1f} %")
     embed = evaluate.embedder(trained)
     rates = {
         "held-out speakers, pieces of 4 s": evaluate.held_out(embed, Features(out / "features")),
@@ -53,7 +62,7 @@ def finish(speech: Path, out: Path, model_id: str) -> None:
         rates[TELEPHONE] = evaluate.telephone(embed, evaluate.telephone_calls(speech / "telephone-dev"))
     for data, values in rates.items():
         print(f"{data}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in values.items()))
-    write_package(package / "model.onnx", package, "python3 -m training --speech <folder> --out <folder>", rates)
+    write_package(package / "model.onnx", package / "speech.onnx", package, "python3 -m training --speech <folder> --out <folder>", rates)
     print(f"{package}: now make its cohort and calibration (voice-auth cohort --help, voice-auth calibrate --help)")
 
 
@@ -71,9 +80,17 @@ def smoke() -> None:
         worst = max(rates.values())
         if not rates or worst > 0.25:
             raise SystemExit(f"The network has not learned: an equal error rate of {worst:.2f} where chance is 0.50.")
+        head = train_head(Features(folder / "features"), 150, report=False, minutes_each=0.5)
+        found = error_rates(head, Features(folder / "features"))
+        print({data: round(rate, 3) for data, rate in found.items()})
+        if found.get("speech, clean: missed", 1.0) + found.get("pauses, clean: found", 1.0) > 0.7:
+            raise SystemExit("The speech detector has not learned: it does not tell speech from pauses.")
         export.export(run.averaged, folder / "model.onnx")
         print(f"exported: within {export.parity(run.averaged, folder / 'model.onnx'):.0e} of onnxruntime")
-        print(f"The network has learned: the worst equal error rate is {100 * worst:.1f} % on voices it was not trained on (chance: 50 %).")
+        export.export(head, folder / "speech.onnx")
+        print(f"exported: within {export.parity(head, folder / 'speech.onnx'):.0e} of onnxruntime")
+        write_package(folder / "model.onnx", folder / "speech.onnx", folder / "package", "python3 -m training --smoke", {"synthetic": rates})
+        print(f"The networks have learned: the worst equal error rate is {100 * worst:.1f} % on voices it was not trained on (chance: 50 %).")
 
 
 def main() -> None:
@@ -82,7 +99,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for features, checkpoints and the model; a stopped run goes on there")
     parser.add_argument("--id", default="phone-speaker", help="id of the model package that is written to --out (default %(default)s)")
     parser.add_argument("--network", choices=sorted(NETWORKS), default=Plan.network)
-    parser.add_argument("--steps", type=int, default=Plan.steps, help="training steps (default %(default)s); 8 %% more fine-tune")
+    parser.add_argument("--steps", type=int, default=Plan.steps, help="training steps (default %(default)s); 4 %% more fine-tune")
+    parser.add_argument("--speech-steps", type=int, default=12000, help="training steps of the speech detector (default %(default)s)")
     parser.add_argument("--versions", type=int, default=3, help="versions of all speech: one clean, the others through simulated calls (default 3)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--smoke", action="store_true", help="a quick check with synthetic voices; needs espeak-ng, no corpora")
@@ -96,7 +114,7 @@ def main() -> None:
     if missing:
         print(f"Nothing trained: {options.speech} has no {', '.join(missing)}.", file=sys.stderr)
         raise SystemExit(2)
-    recipe(options.speech, options.out, options.id, options.network, options.steps, options.versions, options.device)
+    recipe(options.speech, options.out, options.id, options.network, options.steps, options.speech_steps, options.versions, options.device)
 
 
 if __name__ == "__main__":

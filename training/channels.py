@@ -144,13 +144,13 @@ class NoiseBank:
         """Noise of a random kind, `length` samples."""
         kind = random.random()
         if kind < 0.45:
-            return self._cuts(self.noise, length, random)
+            return self.cuts(self.noise, length, random)
         if kind < 0.75:
-            return sum(self._cuts(self.babble, length, random) for _ in range(random.integers(1, 7)))
+            return sum(self.cuts(self.babble, length, random) for _ in range(random.integers(1, 7)))
         return coloured_noise(length, random)
 
     @staticmethod
-    def _cuts(source: np.ndarray, length: int, random: np.random.Generator) -> np.ndarray:
+    def cuts(source: np.ndarray, length: int, random: np.random.Generator) -> np.ndarray:
         start = int(random.integers(0, len(source)))
         return np.take(source, np.arange(start, start + length), mode="wrap")
 

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .frontend import BANDS, mel_power
+from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_power, mel_to_hertz
+
+# The spectrum stretched or squeezed by 7 %, the pace as it was: other voices (vocal tract length perturbation, Jaitly & Hinton, ICML workshop 2013).
+WARPS = (1.0, 0.93, 1.07)
 
 
 @dataclass(frozen=True)
@@ -63,32 +66,49 @@ class Batch:
     noise: Tensor
 
 
+def warp_matrix(factor: float) -> np.ndarray:
+    """[BANDS, BANDS]: power @ matrix reads every band at `factor` times its frequency, between bands linearly, at the ends the last band."""
+    mels = np.linspace(hertz_to_mel(LOW_HZ), hertz_to_mel(HIGH_HZ), BANDS + 2)
+    place = np.clip((hertz_to_mel(mel_to_hertz(mels[1:-1]) * factor) - mels[1]) / (mels[1] - mels[0]), 0, BANDS - 1)
+    below = np.minimum(place.astype(int), BANDS - 2)
+    matrix = np.zeros((BANDS, BANDS), np.float32)
+    matrix[below, np.arange(BANDS)] = 1 - (place - below)
+    matrix[below + 1, np.arange(BANDS)] = place - below
+    return matrix
+
+
 class Sampler:
-    """Draws batches; a class is a speaker at a speed. Classes are drawn evenly, in runs of one corpus."""
+    """Draws batches. A class is a speaker at a speed and a warp; a speaker is drawn in proportion to the root of the seconds that
+    there are of them, half of the time as they are. Neighbours in a batch are of one corpus."""
 
     def __init__(self, features: Features) -> None:
         self.features = features
+        self.warps = [warp_matrix(factor) for factor in WARPS]
         by_class: dict[tuple[str, str, int], list[Item]] = {}
         for item in features.training:
             by_class.setdefault((item.corpus, item.speaker, item.speed), []).append(item)
-        self.classes = sorted(by_class)
-        self.items = [by_class[name] for name in self.classes]
-        names = sorted({name[0] for name in self.classes})
-        self.corpus_of_class = torch.tensor([names.index(name[0]) for name in self.classes])
+        self.voices = sorted(by_class)
+        self.items = [by_class[name] for name in self.voices]
+        roots = np.sqrt([items[0].frames for items in self.items])
+        self.odds = roots / roots.sum()
+        names = sorted({name[0] for name in self.voices})
+        self.corpus_of_class = torch.tensor([names.index(name[0]) for name in self.voices]).repeat_interleave(len(WARPS))
 
     def draw(self, speakers: int, frames: int, random: np.random.Generator) -> Batch:
-        """A batch of `speakers` different classes, ordered by corpus so that neighbours can share a call."""
-        chosen = np.sort(random.choice(len(self.classes), speakers, replace=False))
+        """A batch of `speakers` different speakers at a speed, ordered by corpus so that neighbours can share a call."""
+        chosen = np.sort(random.choice(len(self.voices), speakers, replace=False, p=self.odds))
+        warps = random.choice(len(WARPS), speakers, p=[0.5, 0.25, 0.25])
         power = np.empty((2 * speakers, frames, BANDS), np.float32)
         already = np.zeros(2 * speakers, np.float32)
-        for row, label in enumerate(chosen):
-            items = self.items[label]
+        for row, voice in enumerate(chosen):
+            items = self.items[voice]
             for half, version in enumerate(random.permutation(len(items))[:2] if len(items) > 1 else (0, 0)):
                 item = items[version]
                 start = int(random.integers(0, max(1, item.frames - frames)))
-                power[half * speakers + row] = self.features.power(item, start, frames)
+                crop = self.features.power(item, start, frames)
+                power[half * speakers + row] = crop @ self.warps[warps[row]] if warps[row] else crop
                 already[half * speakers + row] = float(item.version > 0)
-        labels = torch.from_numpy(chosen)
+        labels = torch.from_numpy(chosen * len(WARPS) + warps)
         return Batch(
             torch.from_numpy(power), labels, self.corpus_of_class[labels], torch.from_numpy(already), self._noise(2 * speakers, frames, random)
         )

@@ -1,7 +1,14 @@
-"""Error rates on speech that was never trained on: held-out speakers of every corpus, and real calls."""
+"""Error rates on speech that was never trained on: held-out speakers of every corpus, and real calls.
+
+    python3 -m training.evaluate <checkpoint> --speech <folder of corpora>
+
+prints them by gender, age, codec and seconds of speech, with 95 % intervals over the speakers.
+"""
 
 from __future__ import annotations
 
+import argparse
+import csv
 from pathlib import Path
 from typing import Callable
 
@@ -12,6 +19,7 @@ from torch import nn
 from . import corpora
 from .channels import CODECS, RATE, through_codec
 from .dataset import Features
+from .export import load_network
 from .frontend import FRAMES_PER_SECOND, mel_power
 from .networks import normalise
 
@@ -34,18 +42,44 @@ def embedder(network: nn.Module) -> Embed:
     return embed
 
 
-def equal_error_rate(targets: np.ndarray, nontargets: np.ndarray) -> float:
-    """Where the share of targets below a threshold meets the share of nontargets at or above it, interpolated."""
+def equal_error_rate(
+    targets: np.ndarray, nontargets: np.ndarray, target_weights: np.ndarray | None = None, nontarget_weights: np.ndarray | None = None
+) -> float:
+    """Where the share of targets below a threshold meets the share of nontargets at or above it, interpolated; trials may be weighted."""
     scores = np.concatenate([targets, nontargets])
     order = np.argsort(scores, kind="stable")
-    is_target = np.concatenate([np.ones(len(targets)), np.zeros(len(nontargets))])[order]
-    missed = np.concatenate([[0.0], np.cumsum(is_target) / len(targets)])
-    accepted = np.concatenate([[1.0], 1 - np.cumsum(1 - is_target) / len(nontargets)])
+    ones, others = np.ones(len(targets)), np.ones(len(nontargets))
+    target = np.concatenate([ones if target_weights is None else target_weights, 0 * others])[order]
+    nontarget = np.concatenate([0 * ones, others if nontarget_weights is None else nontarget_weights])[order]
+    missed = np.concatenate([[0.0], np.cumsum(target) / target.sum()])
+    accepted = np.concatenate([[1.0], 1 - np.cumsum(nontarget) / nontarget.sum()])
     at = int(np.argmax(missed >= accepted))
     before = missed[at - 1] - accepted[at - 1]
     after = missed[at] - accepted[at]
     share = -before / (after - before) if after > before else 0.0
     return float(missed[at - 1] + share * (missed[at] - missed[at - 1]))
+
+
+def interval(cosine: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500) -> tuple[float, float, float]:
+    """Equal error rate of trials cosine[allowed] and where 95 % of resamples of the speakers put it (rate, low, high). `owners` is the speaker of every
+    row and column; NaN where there are no trials of one kind."""
+    rows, columns = np.nonzero(allowed)
+    scores, is_target = cosine[rows, columns], same[rows, columns]
+    if is_target.all() or not is_target.any():
+        return float("nan"), float("nan"), float("nan")
+    names, speaker = np.unique(owners, return_inverse=True)
+    first, second = speaker[rows], speaker[columns]
+    random = np.random.default_rng(11)
+    found = []
+    for _ in range(resamples):
+        copies = np.bincount(random.integers(0, len(names), len(names)), minlength=len(names)).astype(np.float64)
+        # A speaker drawn twice brings all trials twice, and those against somebody drawn three times six times.
+        weight = np.where(is_target, copies[first], copies[first] * copies[second])
+        if weight[is_target].any() and weight[~is_target].any():
+            found.append(equal_error_rate(scores[is_target], scores[~is_target], weight[is_target], weight[~is_target]))
+    rate = equal_error_rate(scores[is_target], scores[~is_target])
+    low, high = np.percentile(found, [2.5, 97.5]) if found else (float("nan"), float("nan"))
+    return rate, float(low), float(high)
 
 
 def held_out(embed: Embed, features: Features) -> dict[str, float]:
@@ -117,8 +151,56 @@ def telephone_calls(folder: Path) -> dict[str, np.ndarray]:
     return calls
 
 
+def groups(embed: Embed, folder: Path) -> dict[str, tuple[float, float, float]]:
+    """Held-out speakers of a corpus whose speakers.tsv has age and gender (its children are all trained on): by both, by codec and by seconds of speech, with intervals. One whole utterance
+    against another of the same session, in the telephone band; strangers are of the same gender (or age group) where it says so."""
+    _, speakers = corpora.split_speakers(corpora.read_corpus(folder))
+    with (folder / "speakers.tsv").open(encoding="utf-8", newline="") as stream:
+        people = {row["speaker"]: row for row in csv.DictReader(stream, delimiter="\t")}
+    cuts: list[np.ndarray] = []
+    owners: list[int] = []
+    for owner, speaker in enumerate(speakers):
+        samples = corpora.decode(speaker.file, RATE)
+        for utterance in speaker.utterances:
+            cut = samples[round(utterance.start * RATE) : round((utterance.start + utterance.duration) * RATE)]
+            if len(cut) >= RATE // 2:
+                cuts.append(cut)
+                owners.append(owner)
+    owner_of = np.array(owners)
+    same = owner_of[:, None] == owner_of[None]
+    upper = np.triu(np.ones_like(same), 1).astype(bool)
+    gender = np.array([people[speakers[owner].name]["gender"] for owner in owners])
+    age = np.array([int(people[speakers[owner].name]["age"]) for owner in owners])
+
+    def within(member: np.ndarray) -> np.ndarray:
+        return member[:, None] & member[None] & upper
+
+    def cosines(pieces: list[np.ndarray]) -> np.ndarray:
+        matrix = np.stack([embed(mel_power(piece)) for piece in pieces])
+        return matrix @ matrix.T
+
+    whole = cosines(cuts)
+    selections = {"all": upper}
+    for value in sorted(set(gender)):
+        selections[f"gender {value}, strangers of the same"] = within(gender == value)
+    for low, high in ((0, 17), (18, 24), (25, 99)):
+        if np.any((age >= low) & (age <= high)):
+            selections[f"age {low} to {high}, strangers of the same"] = within((age >= low) & (age <= high))
+    rates = {name: interval(whole, same, chosen, owner_of) for name, chosen in selections.items()}
+    for seconds in (1, 2, 3, 5):
+        rates[f"at most {seconds} s"] = interval(cosines([cut[: seconds * RATE] for cut in cuts]), same, upper, owner_of)
+    for codec in CODECS:
+        rates[codec] = interval(cosines([through_codec(cut, codec) for cut in cuts]), same, upper, owner_of)
+    return rates
+
+
 def telephone(embed: Embed, calls: dict[str, np.ndarray]) -> dict[str, float]:
     """Equal error rates of other calls of the same person: the first 15 s of a call against the last 3, 5, 10 s or all of another."""
+    return {name: rate for name, (rate, _, _) in telephone_intervals(embed, calls, 0).items()}
+
+
+def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: int = 500) -> dict[str, tuple[float, float, float]]:
+    """The same with intervals over the people."""
     names = sorted(calls)
     person = np.array([name.split("/")[0] for name in names])
     enrolled = np.stack([embed(calls[name][: 15 * FRAMES_PER_SECOND]) for name in names])
@@ -128,5 +210,24 @@ def telephone(embed: Embed, calls: dict[str, np.ndarray]) -> dict[str, float]:
     for label, seconds in (("3 s", 3), ("5 s", 5), ("10 s", 10), ("all", 10**6)):
         tested = np.stack([embed(calls[name][-seconds * FRAMES_PER_SECOND :]) for name in names])
         cosine = enrolled @ tested.T
-        rates[label] = equal_error_rate(cosine[same & other_call], cosine[~same & other_call])
+        rates[label] = interval(cosine, same, other_call, person, resamples)
     return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--speech", type=Path, required=True, help="folder of corpora")
+    options = parser.parse_args()
+    embed = embedder(load_network(options.checkpoint))
+    tables = {"speechocean762, held-out speakers": groups(embed, options.speech / "speechocean762")}
+    if (options.speech / "telephone-dev" / "index.tsv").exists():
+        tables["telephone-dev, other calls"] = telephone_intervals(embed, telephone_calls(options.speech / "telephone-dev"))
+    for title, rates in tables.items():
+        print(title)
+        for name, (rate, low, high) in rates.items():
+            print(f"  {name}: {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from .frontend import HOP_SECONDS, WINDOW_SECONDS, analysis_window, mel_filters
 from .networks import NETWORKS, normalise
+from .speech import CAUTION, SpeechHead
 
 RATE = 16000
 FFT_SIZE = 512
@@ -57,6 +58,19 @@ class Exported(nn.Module):
         return functional.normalize(self.network(normalise(self.power(waveform))))
 
 
+class ExportedSpeech(nn.Module):
+    """waveform [batch, samples] as `Exported` takes it -> probability of speech [batch, frames]. A graph of its own over the same front end, because speech
+    must be found before there is something to embed, and in a call every 0.3 s."""
+
+    def __init__(self, head: SpeechHead) -> None:
+        super().__init__()
+        self.front = Exported(nn.Identity())
+        self.head = head
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return torch.sigmoid(self.head(normalise(self.front.power(waveform))) - CAUTION)
+
+
 def load_network(checkpoint: Path) -> nn.Module:
     """The averaged network of a checkpoint, in evaluation mode."""
     state = torch.load(checkpoint, map_location="cpu")
@@ -65,16 +79,30 @@ def load_network(checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
+def load_head(file: Path) -> SpeechHead:
+    """A trained speech head, in evaluation mode."""
+    head = SpeechHead()
+    head.load_state_dict(torch.load(file, map_location="cpu"))
+    return head.eval()
+
+
+def exported(network: nn.Module) -> tuple[nn.Module, str]:
+    """What is exported of a speaker network or a speech head, and the name of its output."""
+    if isinstance(network, SpeechHead):
+        return ExportedSpeech(network).eval(), "speech"
+    return Exported(network).eval(), "embedding"
+
+
 def export(network: nn.Module, file: Path) -> None:
-    """Writes the network as ONNX, opset 16, batch and samples free."""
-    model = Exported(network).eval()
+    """Writes a speaker network or a speech head as ONNX, opset 16, batch and samples free."""
+    model, output = exported(network)
     torch.onnx.export(
         model,
         (torch.randn(2, 3 * RATE) * 0.1,),
         str(file),
         input_names=["waveform"],
-        output_names=["embedding"],
-        dynamic_axes={"waveform": {0: "batch", 1: "samples"}, "embedding": {0: "batch"}},
+        output_names=[output],
+        dynamic_axes={"waveform": {0: "batch", 1: "samples"}, output: {0: "batch", **({1: "frames"} if output == "speech" else {})}},
         opset_version=16,
         **({"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}),
     )
@@ -82,7 +110,7 @@ def export(network: nn.Module, file: Path) -> None:
 
 def parity(network: nn.Module, file: Path) -> float:
     """Largest difference between this framework and onnxruntime (run by Node) over inputs of 0.5 to 10 s; RuntimeError from 1e-4 on."""
-    model = Exported(network).eval()
+    model, output = exported(network)
     runner = Path(__file__).parent.parent / "scripts" / "run-onnx.mjs"
     random = np.random.default_rng(3)
     worst = 0.0
@@ -91,21 +119,22 @@ def parity(network: nn.Module, file: Path) -> float:
         samples = random.standard_normal(int(seconds * RATE)) * 0.1 * np.repeat(random.uniform(0, 1, 200), RATE // 20)[: int(seconds * RATE)]
         waveform = samples.astype("<f4")
         run = subprocess.run(["node", str(runner), str(file)], input=waveform.tobytes(), capture_output=True, check=True)
-        theirs = np.array(json.loads(run.stdout)["embedding"])
+        theirs = np.array(json.loads(run.stdout)[output])
         with torch.no_grad():
             ours = model(torch.from_numpy(waveform.astype(np.float32))[None])[0].numpy()
         worst = max(worst, float(np.abs(ours - theirs).max()))
     if not worst < 1e-4:
-        raise RuntimeError(f"onnxruntime gives other embeddings: they differ by {worst:.1e}.")
+        raise RuntimeError(f"onnxruntime gives another {output}: it differs by {worst:.1e}.")
     return worst
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of a run, or with --speech a trained head")
     parser.add_argument("file", type=Path)
+    parser.add_argument("--speech", action="store_true", help="export a speech detector")
     options = parser.parse_args()
-    network = load_network(options.checkpoint)
+    network = load_head(options.checkpoint) if options.speech else load_network(options.checkpoint)
     export(network, options.file)
     print(f"{options.file}: {options.file.stat().st_size / 1e6:.1f} MB, within {parity(network, options.file):.0e} of onnxruntime")
 

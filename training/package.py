@@ -1,4 +1,4 @@
-"""A trained network as a model package of the service: model.onnx and manifest.json; cohort and calibration are made by the service's tools."""
+"""Trained networks as a model package of the service: model.onnx, speech.onnx and manifest.json; cohort and calibration are made by its tools."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ TRAINING_DATA = (
 )
 
 
-def write_package(model: Path, folder: Path, command: str, rates: dict[str, dict[str, float]]) -> None:
-    """Writes `folder`, named after the model's id. `rates`: equal error rates by data and probe, as the recipe measured them with `command`."""
+def write_package(model: Path, speech: Path, folder: Path, command: str, rates: dict[str, dict[str, float]]) -> None:
+    """Writes `folder`, named after the model's id, with its speaker network and speech detector. `rates`: equal error rates by data and probe, as the
+    recipe measured them with `command`."""
     folder.mkdir(parents=True, exist_ok=True)
-    if model.resolve() != (folder / "model.onnx").resolve():
-        shutil.copyfile(model, folder / "model.onnx")
-    content = model.read_bytes()
     manifest = {
         "formatVersion": 1,
         "id": folder.name,
@@ -31,7 +29,8 @@ def write_package(model: Path, folder: Path, command: str, rates: dict[str, dict
         "input": {"kind": "waveform", "tensor": "waveform"},
         "output": {"tensor": "embedding"},
         "window": {"minMs": 1500, "preferredMs": 10000},
-        "model": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+        "model": _take(model, folder / "model.onnx"),
+        "speechDetector": _take(speech, folder / "speech.onnx"),
         "cohort": None,
         "licence": "MIT",
         "trainingData": [{"name": name, "licence": licence} for name, licence in TRAINING_DATA],
@@ -42,3 +41,10 @@ def write_package(model: Path, folder: Path, command: str, rates: dict[str, dict
         ],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _take(file: Path, place: Path) -> dict[str, str | int]:
+    if file.resolve() != place.resolve():
+        shutil.copyfile(file, place)
+    content = place.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -1,7 +1,7 @@
 """Corpora -> mel power spectra of clean and of telephone speech, kept in one folder that training maps into memory.
 
 Every speaker's speech is made at three speeds (each a speaker of its own for training) and, per speed, in several versions: one
-clean, the others in pieces of 8 to 20 s with a simulated call each (channels.py). Runs on all cores, says how far it is.
+clean, the others in pieces of 8 to 20 s with a simulated call each (channels.py); frame for frame the same speech. Runs on all cores, says how far it is.
 """
 
 from __future__ import annotations
@@ -77,13 +77,15 @@ def prepare_group(job: Job) -> list[tuple[str, np.ndarray]]:
     """Speaker names with their log mel power, [frames, BANDS] float16 (natural logarithm)."""
     assert _noises is not None
     random = np.random.default_rng([job.seed, job.speed, job.version])
+    # Cut alike in all versions, so that their frames stand in the same places.
+    cuts = np.random.default_rng([job.seed, job.speed])
     owners: list[int] = []
     pieces: list[np.ndarray] = []
     for owner, speaker in enumerate(job.speakers):
         speech = channels.change_speed(corpora.decode(speaker.file), job.speed)
         at = 0
         while at < len(speech):
-            length = int(channels.RATE * random.uniform(8, 20))
+            length = int(channels.RATE * cuts.uniform(8, 20))
             # A rest shorter than 4 s goes with the piece before it.
             stop = len(speech) if len(speech) - at - length < 4 * channels.RATE else at + length
             pieces.append(speech[at:stop])

@@ -29,7 +29,7 @@ class Plan:
     of the moving average of the weights, `half` computes in bfloat16 (several times as fast where the processor can, slower where not)."""
 
     network: str = "resnet"
-    steps: int = 3000
+    steps: int = 7500
     batch_seconds: float = 256.0
     crop_seconds: tuple[float, float] = (1.0, 4.0)
     rate: float = 2e-3
@@ -82,7 +82,7 @@ class Run:
         generator = torch.Generator().manual_seed(int(random.integers(2**31)))
         low, high = plan.crop_seconds
         frames = int(FRAMES_PER_SECOND * math.exp(random.uniform(math.log(low), math.log(high))))
-        speakers = min(int(plan.batch_seconds * FRAMES_PER_SECOND / frames / 2), 128, len(self.sampler.classes))
+        speakers = min(int(plan.batch_seconds * FRAMES_PER_SECOND / frames / 2), 128, len(self.sampler.voices))
         batch = self.sampler.draw(speakers, frames, random)
         features = self.features_of(batch, generator).to(self.device)
         labels, corpora = batch.labels.to(self.device), batch.corpora.to(self.device)
@@ -122,8 +122,11 @@ class Run:
         file.with_suffix(".part").rename(file)
 
     def load(self, file: Path, weights_only: bool = False) -> None:
-        """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights."""
+        """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights. Raises ValueError for one of other voices."""
         state = torch.load(file, map_location=self.device)
+        classes, known = len(self.margin_loss.centres), len(state["margin"]["centres"])
+        if classes != known:
+            raise ValueError(f"{file} was trained on {known} voices, these features and their warps make {classes}.")
         self.margin_loss.load_state_dict(state["margin"])
         self.pair_loss.load_state_dict(state["pair"])
         self.averaged.load_state_dict(state["averaged"])

@@ -1,7 +1,7 @@
 /** `voice-auth cohort`: makes the cohort of a model package from labelled speech, and helps to choose its size. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadConfig } from '../config/config.js';
-import { loadModelFile } from '../embedder/model-package.js';
+import { loadModelFiles } from '../embedder/model-package.js';
 import { type InstalledCohort, installCohort, requireWritable } from '../embedder/package-files.js';
 import { type CohortFigures, chooseCohort, PROBES } from '../eval-run/choose-cohort.js';
 import { findCodec, missingForCodec } from '../eval-run/codecs.js';
@@ -97,7 +97,7 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
   const config = loadConfig();
   const target = packageFolder(options.model, config);
   // Before anything that takes long: whether there is a model to embed with, and a place to write to.
-  await loadModelFile(target.modelsDir, target.modelId);
+  await loadModelFiles(target.modelsDir, target.modelId);
   if (!options.dryRun) await requireWritable(target.folder);
   const chosen = await readSpeakers(folders, { skipLast: options.skipLast, exclude: new Set(options.exclude) });
   const shuffled = shuffleSpeakers(chosen.speakers, options.seed).slice(0, options.speakers);

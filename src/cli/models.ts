@@ -5,10 +5,10 @@ import type { Command } from 'commander';
 import { type Config, loadConfig, REGISTRY_DIR } from '../config/config.js';
 import {
   listModelPackages,
-  loadModelFile,
+  loadModelFiles,
   loadModelPackage,
+  type ModelFiles,
   type ModelListing,
-  type ModelPackage,
   verifyModelPackage,
 } from '../embedder/model-package.js';
 import { tryModel } from '../embedder/try-model.js';
@@ -91,7 +91,7 @@ async function pull(id: string, options: PullCommandOptions): Promise<void> {
     onProgress: progress.update,
     onNote: (note) => remark(json, note),
   }).finally(progress.stop);
-  await tryLoading(await loadModelFile(config.embedder.modelsDir, id));
+  await tryLoading(await loadModelFiles(config.embedder.modelsDir, id), config);
   const { outcome, folder, pinned } = pulled;
   const lines = [
     `${id}: ${{ installed: 'installed', present: 'already there', repaired: 'model file repaired' }[outcome]} in ${folder}`,
@@ -108,7 +108,7 @@ async function use(id: string, { json = false }: JsonOption): Promise<void> {
   await requireComplete(config, id);
   const model = await loadModelPackage(modelsDir, id);
   createScorer(model);
-  await tryLoading(model);
+  await tryLoading(model, config);
   const settings = { MODEL_ID: id, ...(modelsDir === defaultModelsDir() ? {} : { MODELS_DIR: modelsDir }) };
   const unverified = model.manifest.unverified ?? [];
   const lines = [
@@ -145,8 +145,8 @@ async function requireComplete(config: Config, id: string): Promise<void> {
   );
 }
 
-async function tryLoading(model: Pick<ModelPackage, 'manifest' | 'modelPath'>): Promise<void> {
-  await tryModel(model, { metrics: new Metrics(), logger: createLogger('silent') });
+async function tryLoading(model: ModelFiles, { embedder: { speechDetector } }: Config): Promise<void> {
+  await tryModel(model, { speechDetector, metrics: new Metrics(), logger: createLogger('silent') });
 }
 
 /** A path that exists is a file, whatever it looks like. */

@@ -31,6 +31,8 @@ export interface StorageConfig {
 export interface EmbedderConfig {
   readonly modelsDir: string;
   readonly modelId: string;
+  /** `auto` = the model package's own detector if it has one, Silero's otherwise. */
+  readonly speechDetector: 'auto' | 'silero';
   readonly children: number;
   readonly maxWaiting: number;
   readonly queueTimeoutMs: number;
@@ -194,6 +196,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
     embedder: {
       modelsDir: env.MODELS_DIR ? resolve(env.MODELS_DIR) : resolve(PACKAGE_ROOT, 'models'),
       modelId: env.MODEL_ID,
+      speechDetector: env.SPEECH_DETECTOR,
       children: env.INFERENCE_CHILDREN ?? Math.min(8, Math.max(1, Math.floor(availableParallelism() / env.WORKERS))),
       maxWaiting: env.INFERENCE_QUEUE,
       queueTimeoutMs: env.INFERENCE_QUEUE_TIMEOUT_MS,

@@ -130,6 +130,10 @@ export const ENVIRONMENT = {
       .default('phone-resnet-192-v1'),
     'Model package to use',
   ),
+  SPEECH_DETECTOR: variable(
+    z.enum(['auto', 'silero']).default('auto'),
+    "auto: the model package's own speech detector where it has one, else Silero VAD; silero: always Silero VAD",
+  ),
   INFERENCE_CHILDREN: variable(integer(1, 64).optional(), 'Inference processes; default: one per core, at most 8'),
   INFERENCE_QUEUE: variable(integer(1, 10_000).default(1024), 'Inference requests that may wait; more answer 503'),
   INFERENCE_QUEUE_TIMEOUT_MS: variable(integer(50, 60_000).default(5000), 'Longest wait of an inference request'),

@@ -3,25 +3,31 @@
  * a run blocks its thread, cannot be interrupted, and takes the whole process down when it crashes.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { type DetectorStep, DetectPacker, runDetectorBatch } from './detector-batch.js';
+import { type DetectorStep, DetectPacker, runDetectorBatch, runSpeechGraphBatch } from './detector-batch.js';
 import {
   type ChildMessage,
-  DETECTOR_CONTEXT_SAMPLES,
-  DETECTOR_FRAME_SAMPLES,
-  DETECTOR_SAMPLE_RATE_HZ,
-  DETECTOR_STATE_VALUES,
+  type DetectBatch,
+  type DetectBatchOutput,
+  type DetectorLayout,
   type InferenceFault,
   type LoadRequest,
   type ParentMessage,
   type RunInput,
   type RunOutput,
+  SILERO_LAYOUT,
+  SPEECH_GRAPH_LAYOUT,
 } from './inference-protocol.js';
 import { floats, SpeakerNetwork, UnusableInput, UnusableOutput } from './speaker-network.js';
 
 interface Models {
   readonly speaker: SpeakerNetwork;
-  readonly detector: InferenceSession;
+  readonly detector: Detector;
   readonly load: LoadRequest;
+}
+
+interface Detector {
+  readonly layout: DetectorLayout;
+  detect(batch: DetectBatch): Promise<DetectBatchOutput>;
 }
 
 /** One core per process, and nothing of the runtime's own on standard error (its messages would not be JSON). */
@@ -34,7 +40,8 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   logSeverityLevel: 4,
 };
 
-const DETECTOR_TENSORS = { input: 'input', state: 'state', rate: 'sr', output: 'output', newState: 'stateN' } as const;
+const SILERO_TENSORS = { input: 'input', state: 'state', rate: 'sr', output: 'output', newState: 'stateN' } as const;
+const SPEECH_GRAPH_TENSORS = { input: 'waveform', output: 'speech' } as const;
 
 let models: Models | undefined;
 
@@ -54,11 +61,9 @@ async function load(request: LoadRequest): Promise<void> {
         await InferenceSession.create(request.speaker.path, SESSION_OPTIONS),
         request.speaker,
       ),
-      detector: await InferenceSession.create(request.detector.path, SESSION_OPTIONS),
+      detector: await openDetector(request.detector),
       load: request,
     };
-    const { input, state, rate, output, newState } = DETECTOR_TENSORS;
-    requireTensors(loaded.detector, 'the speech detector', [input, state, rate], [output, newState]);
     await warmUp(loaded);
     models = loaded;
     reply({ kind: 'ready' });
@@ -72,10 +77,15 @@ async function warmUp(loaded: Models): Promise<void> {
   const waveform = new Float32Array(loaded.load.speaker.warmUpSamples);
   for (let i = 0; i < waveform.length; i++) waveform[i] = 0.05 * Math.sin(i * 0.1) * Math.sin(i * 0.0013);
   await loaded.speaker.embed(waveform);
-  const samples = waveform.slice(0, DETECTOR_CONTEXT_SAMPLES + DETECTOR_FRAME_SAMPLES);
-  const batch = new DetectPacker().pack([{ samples, state: new Float32Array(DETECTOR_STATE_VALUES) }]);
-  const { faults } = await runDetectorBatch(batch, detectorStep(loaded.detector));
-  if (faults[0]) throw new UnusableOutput('the speech detector gives no probability');
+  const { contextSamples, frameSamples, stateValues } = loaded.detector.layout;
+  // As calls will come: several together, of several lengths.
+  const requests = [8, 8, 1].map((frames) => ({
+    frames,
+    samples: Float32Array.from({ length: contextSamples + frames * frameSamples }, (_, i) => 0.05 * Math.sin(i * 0.1)),
+    state: new Float32Array(stateValues),
+  }));
+  const { faults } = await loaded.detector.detect(new DetectPacker().pack(requests));
+  if (faults.some(Boolean)) throw new UnusableOutput('the speech detector gives no probability');
 }
 
 async function answer(id: number, input: RunInput): Promise<void> {
@@ -90,13 +100,33 @@ async function answer(id: number, input: RunInput): Promise<void> {
 }
 
 async function run(loaded: Models, input: RunInput): Promise<RunOutput> {
-  if (input.kind === 'detect') return runDetectorBatch(input, detectorStep(loaded.detector));
+  if (input.kind === 'detect') return loaded.detector.detect(input);
   return { kind: 'embed', embedding: await loaded.speaker.embed(input.waveform) };
 }
 
-function detectorStep(detector: InferenceSession): DetectorStep {
-  const { input, state, rate, output, newState } = DETECTOR_TENSORS;
-  const rateHz = new Tensor('int64', BigInt64Array.of(BigInt(DETECTOR_SAMPLE_RATE_HZ)), []);
+async function openDetector({ kind, path }: LoadRequest['detector']): Promise<Detector> {
+  const session = await InferenceSession.create(path, SESSION_OPTIONS);
+  if (kind === 'silero') {
+    const { input, state, rate, output, newState } = SILERO_TENSORS;
+    requireTensors(session, 'the speech detector', [input, state, rate], [output, newState]);
+    const step = sileroStep(session);
+    return { layout: SILERO_LAYOUT, detect: (batch) => runDetectorBatch(batch, step) };
+  }
+  const { input, output } = SPEECH_GRAPH_TENSORS;
+  requireTensors(session, 'the speech detector', [input], [output]);
+  return {
+    layout: SPEECH_GRAPH_LAYOUT,
+    detect: (batch) =>
+      runSpeechGraphBatch(batch, async (rows, waveforms) => {
+        const tensor = new Tensor('float32', waveforms, [rows, waveforms.length / rows]);
+        return floats((await session.run({ [input]: tensor }))[output]);
+      }),
+  };
+}
+
+function sileroStep(detector: InferenceSession): DetectorStep {
+  const { input, state, rate, output, newState } = SILERO_TENSORS;
+  const rateHz = new Tensor('int64', BigInt64Array.of(BigInt(SILERO_LAYOUT.sampleRateHz)), []);
   return async (rows, frames, states) => {
     const outputs = await detector.run({
       [input]: new Tensor('float32', frames, [rows, frames.length / rows]),

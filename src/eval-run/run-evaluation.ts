@@ -90,7 +90,12 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
       createdAt: run.createdAt,
       serviceVersion: SERVICE_VERSION,
       command: run.command,
-      model: { id: service.modelId, sha256: service.modelSha256, fittedOn: service.fittedOn },
+      model: {
+        id: service.modelId,
+        sha256: service.modelSha256,
+        fittedOn: service.fittedOn,
+        speechDetector: service.speechDetector,
+      },
       settings: {
         resamples: plan.bootstrap.resamples,
         seed: plan.bootstrap.seed,

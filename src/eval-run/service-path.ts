@@ -10,7 +10,7 @@ import { SpeechEmbedding } from '../domain/caller-speech/speech-embedding.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
 import { Cohort } from '../domain/scoring/score-normalisation.js';
-import { loadModelFile, loadModelPackage, type ModelPackage } from '../embedder/model-package.js';
+import { loadModelFiles, loadModelPackage, type ModelFiles } from '../embedder/model-package.js';
 import { startModel } from '../embedder/open-embedder.js';
 import { createLogger } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
@@ -21,13 +21,15 @@ import type { Sound } from './degradations.js';
  * Counts up whenever the way from audio to embedding changes (decoder, gate, detector, windows, pooling), so that nothing
  * made the old way is taken from a cache.
  */
-export const PIPELINE_VERSION = 1;
+export const PIPELINE_VERSION = 2;
 
 /** The way of a model whose package may be without cohort and calibration yet. */
 export interface SpeechPath {
   readonly modelId: string;
   /** Identifies the weights: the manifest's SHA-256 of `model.onnx`. */
   readonly modelSha256: string;
+  /** Identifies the speech detector, see `RunningModel`. */
+  readonly speechDetector: string;
   readonly sampleRateHz: number;
   readonly minWindowMs: number;
   /** Values per embedding. */
@@ -54,7 +56,7 @@ export interface HearOptions {
 }
 
 export interface ServicePathConfig {
-  readonly embedder: Pick<EmbedderConfig, 'modelsDir' | 'modelId'>;
+  readonly embedder: Pick<EmbedderConfig, 'modelsDir' | 'modelId' | 'speechDetector'>;
   readonly recordings: RecordingsConfig;
   /** Inference children, and recordings in work at once. */
   readonly jobs: number;
@@ -74,19 +76,20 @@ export async function openServicePath(config: ServicePathConfig): Promise<Servic
   return { ...(await startPath(model, config)), calibration, cohort, fittedOn };
 }
 
-/** The same for a package that needs no more than its manifest and its model file. Throws like `openServicePath`. */
+/** The same for a package that needs no more than its manifest and its networks. Throws like `openServicePath`. */
 export async function openSpeechPath(config: ServicePathConfig): Promise<SpeechPath> {
-  return startPath(await loadModelFile(config.embedder.modelsDir, config.embedder.modelId), config);
+  return startPath(await loadModelFiles(config.embedder.modelsDir, config.embedder.modelId), config);
 }
 
 async function startPath(
-  { manifest, modelPath }: Pick<ModelPackage, 'manifest' | 'modelPath'>,
-  { recordings: recordingsConfig, jobs, modules }: ServicePathConfig,
+  files: ModelFiles,
+  { embedder: { speechDetector }, recordings: recordingsConfig, jobs, modules }: ServicePathConfig,
 ): Promise<SpeechPath> {
+  const { manifest } = files;
   const model = await startModel(
-    { manifest, modelPath },
+    files,
     // Nobody waits for an answer here, so nothing is refused.
-    { children: jobs, maxWaiting: 10_000, queueTimeoutMs: 3_600_000 },
+    { children: jobs, maxWaiting: 10_000, queueTimeoutMs: 3_600_000, speechDetector },
     { metrics: new Metrics(), logger: createLogger('warn'), childModule: modules?.inferenceChild },
   );
   const decoder = new WorkerRecordingDecoder(recordingsConfig, {
@@ -100,6 +103,7 @@ async function startPath(
   return {
     modelId: manifest.id,
     modelSha256: manifest.model.sha256,
+    speechDetector: model.speechDetector,
     sampleRateHz: model.detector.sampleRateHz,
     minWindowMs: manifest.window.minMs,
     embeddingSize: manifest.embeddingSize,

@@ -25,6 +25,8 @@ export interface FitOptions {
   readonly cohortTop: number;
   /** Of the `cohort.f32` that the scores were normalised with, if they were with one of a package. */
   readonly cohortSha256?: string;
+  /** Which speech detector found the speech, if one is known. */
+  readonly speechDetector?: string;
 }
 
 /** Where a calibration comes from, for people. */

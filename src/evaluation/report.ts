@@ -16,6 +16,7 @@ export function renderReport(results: Results): string {
   const body = [
     `<header><p class="kicker">voice-auth evaluation</p><h1>${escapeXml(names)}</h1>` +
       `<p class="meta">Model <code>${escapeXml(results.model.id)}</code> (weights ${escapeXml(results.model.sha256.slice(0, 12))}), ` +
+      `speech detector ${escapeXml((results.model.speechDetector ?? 'silero').slice(0, 12))}, ` +
       `service ${escapeXml(results.serviceVersion)}, ${escapeXml(results.createdAt.slice(0, 10))}</p></header>`,
     ...results.corpora.map((corpus, index) => renderCorpus(corpus, `c${index}`)),
     notesOf(results),

@@ -100,7 +100,13 @@ export const resultsSchema = z.strictObject({
   createdAt: z.string(),
   serviceVersion: z.string(),
   command: z.string(),
-  model: z.strictObject({ id: z.string(), sha256: z.string(), fittedOn: z.string().nullable() }),
+  model: z.strictObject({
+    id: z.string(),
+    sha256: z.string(),
+    fittedOn: z.string().nullable(),
+    /** `silero`, or the SHA-256 of the package's `speech.onnx`; absent in results from before there was a choice. */
+    speechDetector: z.string().optional(),
+  }),
   settings: z.strictObject({
     resamples: z.number().int(),
     seed: z.number().int(),

@@ -36,6 +36,7 @@ beforeAll(async () => {
         children: 1,
         maxWaiting: 32,
         queueTimeoutMs: 20_000,
+        speechDetector: 'auto' as const,
       },
       { metrics: new Metrics(), logger: createLogger('silent'), childModule: CHILD_MODULE },
     ),

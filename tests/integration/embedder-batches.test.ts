@@ -4,7 +4,8 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { InferencePoolOptions } from '../../src/embedder/inference-pool.js';
-import { SileroSpeechDetector } from '../../src/embedder/silero-speech-detector.js';
+import { SILERO_LAYOUT } from '../../src/embedder/inference-protocol.js';
+import { PoolSpeechDetector } from '../../src/embedder/pool-speech-detector.js';
 import type { Priority } from '../../src/embedder/waiting-line.js';
 import { eventually, isRunning, PoolUnderTest, tone } from '../support/inference.js';
 
@@ -26,7 +27,7 @@ afterAll(() => reference?.test.pool.drain(0));
 function create(options: Partial<InferencePoolOptions> = {}) {
   const test = new PoolUnderTest({ maxWaiting: 64, gatherMs: 0, ...options });
   open.push(test);
-  return { test, detector: new SileroSpeechDetector(test.pool) };
+  return { test, detector: new PoolSpeechDetector(test.pool, SILERO_LAYOUT) };
 }
 
 /** Makes requests, then starts the pool with a child that is stopped before it gets them. */
@@ -38,7 +39,7 @@ async function withBatchInStoppedChild<T>(options: Partial<InferencePoolOptions>
   expect(test.pool.health()).toMatchObject({ running: 1, waiting: 0 });
   return { test, detector, requests };
 }
-type RequestMaker<T> = (detector: SileroSpeechDetector, test: PoolUnderTest) => T;
+type RequestMaker<T> = (detector: PoolSpeechDetector, test: PoolUnderTest) => T;
 
 function stopNext(test: PoolUnderTest): void {
   test.onReady = (pid) => {
@@ -150,7 +151,7 @@ describe('a batch', () => {
 });
 
 describe('a lost batch', () => {
-  const five = (detector: SileroSpeechDetector) =>
+  const five = (detector: PoolSpeechDetector) =>
     [1, 2, 3, 4, 5].map((number) => detector.createStream().detect(voice(number, 8), live));
 
   it('is tried again, each request alone', async () => {
@@ -300,7 +301,7 @@ describe('gathering', () => {
 });
 
 describe('drain', () => {
-  const three = (detector: SileroSpeechDetector) =>
+  const three = (detector: PoolSpeechDetector) =>
     [1, 2, 3].map((number) => outcome(detector.createStream().detect(voice(number, 8), live)));
 
   it('finishes batches, held-back requests too', async () => {

@@ -19,7 +19,14 @@ async function open(name: 'features' | 'waveform', changes: Record<string, unkno
   const folder = toyNetworkFolder(name, { changes });
   folders.push(folder);
   const embedder = await openEmbedder(
-    { modelsDir: folder.modelsDir, modelId: TOY_NETWORK_ID, children: 1, maxWaiting: 8, queueTimeoutMs: 20_000 },
+    {
+      modelsDir: folder.modelsDir,
+      modelId: TOY_NETWORK_ID,
+      children: 1,
+      maxWaiting: 8,
+      queueTimeoutMs: 20_000,
+      speechDetector: 'auto',
+    },
     { metrics: new Metrics(), logger: createLogger('silent'), childModule: CHILD_MODULE },
   );
   opened.push(embedder);

@@ -1,4 +1,4 @@
-/** The shipped speaker model and the speech detector in real inference children. */
+/** The shipped speaker model and Silero's speech detector in real inference children. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -22,6 +22,7 @@ const config = (folder: ModelFolder) => ({
   children: 2,
   maxWaiting: 32,
   queueTimeoutMs: 20_000,
+  speechDetector: 'silero' as const,
 });
 
 let folder: ModelFolder;
@@ -125,7 +126,7 @@ describe('the speaker model', () => {
   );
 });
 
-describe('the speech detector', () => {
+describe("Silero's speech detector", () => {
   const frames = (samples: Float32Array) => samples.slice(0, samples.length - (samples.length % 512));
 
   it('hears no speech in silence and in steady noise', async () => {

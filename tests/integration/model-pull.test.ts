@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loadModelFile, verifyModelPackage } from '../../src/embedder/model-package.js';
+import { loadModelFiles, verifyModelPackage } from '../../src/embedder/model-package.js';
 import { begin, type FileHandler, serve } from '../support/file-server.js';
 import { TOY_NETWORK_ID as ID } from '../support/model-folder.js';
 import { BODY, OTHER, pullWorld, rangeOf, sha256, UNKNOWN } from '../support/pull-world.js';
@@ -23,7 +23,7 @@ describe('pull', () => {
     expect(readdirSync(world.modelsDir)).toEqual([ID]);
     expect(readdirSync(world.packageDir).sort()).toEqual(['manifest.json', 'model.onnx']);
     expect(readFileSync(join(world.packageDir, 'model.onnx'))).toEqual(BODY);
-    const { manifest } = await loadModelFile(world.modelsDir, ID);
+    const { manifest } = await loadModelFiles(world.modelsDir, ID);
     expect(manifest).toMatchObject({
       cohort: null,
       sourceUrl: `${world.server.url}/model.onnx`,
@@ -36,7 +36,7 @@ describe('pull', () => {
 
   it('pins what came when no checksum is published, and says so', async () => {
     expect(await world.pull(UNKNOWN)).toMatchObject({ pinned: true, sha256: sha256(BODY), bytes: BODY.length });
-    expect((await loadModelFile(world.modelsDir, ID)).manifest.model).toEqual({
+    expect((await loadModelFiles(world.modelsDir, ID)).manifest.model).toEqual({
       sha256: sha256(BODY),
       bytes: BODY.length,
     });

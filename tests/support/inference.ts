@@ -28,11 +28,11 @@ export function tone(seconds: number, voice = 1): Float32Array {
   return samples;
 }
 
-/** What a child is told to load: the shipped model, or another file in its place. */
+/** What a child is told to load: the shipped model, or another file in its place, and Silero's detector. */
 export function shippedLoad(modelPath = join(SHIPPED_PACKAGE, 'model.onnx')): LoadRequest {
   const parsed = parseManifest(readFileSync(join(SHIPPED_PACKAGE, 'manifest.json'), 'utf8'));
   if (parsed.kind !== 'manifest') throw new Error(parsed.problem);
-  return loadRequest({ manifest: parsed.manifest, modelPath });
+  return loadRequest({ manifest: parsed.manifest, modelPath, speechDetectorPath: undefined }, 'silero');
 }
 
 /** A pool on the shipped model (not started yet), with its children's process ids as they get ready. */

@@ -15,13 +15,13 @@ export interface ModelFolder {
   remove(): void;
 }
 
-/** The shipped manifest and cohort as copies, the shipped model as a link, and a small calibration file. */
+/** The shipped manifest and cohort as copies, the shipped networks as links, and a small calibration file. */
 export function modelFolder(): ModelFolder {
   const modelsDir = mkdtempSync(join(tmpdir(), 'voice-auth-models-'));
   const packageDir = join(modelsDir, SHIPPED_MODEL_ID);
   mkdirSync(packageDir);
   for (const file of ['manifest.json', 'cohort.f32']) copyFileSync(join(SHIPPED_PACKAGE, file), join(packageDir, file));
-  symlinkSync(join(SHIPPED_PACKAGE, 'model.onnx'), join(packageDir, 'model.onnx'));
+  for (const file of ['model.onnx', 'speech.onnx']) symlinkSync(join(SHIPPED_PACKAGE, file), join(packageDir, file));
   writeFileSync(join(packageDir, 'calibration.json'), '{"of":"a test"}');
   return { modelsDir, packageDir, remove: () => rmSync(modelsDir, { recursive: true, force: true }) };
 }

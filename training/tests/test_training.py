@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training import augmentation, channels, corpora, evaluate, export, frontend, prepare
-from training.dataset import Features
+from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, prepare, speech
+from training.dataset import Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
 from training.networks import EMBEDDING_SIZE, NETWORKS, normalise
 from training.train import Plan, Run, train
@@ -49,6 +49,83 @@ class FrontEnd(unittest.TestCase):
         power = torch.from_numpy(frontend.mel_power(bursts(2, 8000)))[None]
         channel = torch.rand(1, 1, frontend.BANDS, generator=torch.Generator().manual_seed(1)) * 100 + 0.01
         torch.testing.assert_close(normalise(power), normalise(power * channel), atol=1e-3, rtol=0)
+
+
+class Warp(unittest.TestCase):
+    def test_moves_a_tone(self) -> None:
+        time = np.arange(8000) / 8000
+        tone = lambda hertz: frontend.mel_power(np.sin(2 * np.pi * hertz * time).astype(np.float32)).mean(0)
+        np.testing.assert_allclose(tone(1000) @ warp_matrix(1.0), tone(1000), rtol=1e-4)
+        # A voice whose bands are read at 1.07 times their frequency sounds 7 % lower.
+        self.assertEqual((tone(1000) @ warp_matrix(1.07)).argmax(), tone(1000 / 1.07).argmax())
+        self.assertEqual((tone(1000) @ warp_matrix(0.93)).argmax(), tone(1000 / 0.93).argmax())
+
+
+class NonSpeech(unittest.TestCase):
+    def test_every_kind_has_its_length_and_level(self) -> None:
+        random = np.random.default_rng(1)
+        for kind in non_speech.KINDS:
+            for _ in range(5):
+                wave_form = non_speech.make(kind, 3.0, random)
+                self.assertEqual(len(wave_form), 24000, kind)
+                self.assertTrue(np.isfinite(wave_form).all(), kind)
+                self.assertLessEqual(np.abs(wave_form).max(), 0.501, kind)
+        with self.assertRaises(KeyError):
+            non_speech.make("speech", 1.0, random)
+
+
+class Speech(unittest.TestCase):
+    def test_labels_follow_the_energy(self) -> None:
+        power = np.full((300, frontend.BANDS), 1e-9, np.float32)
+        power[50:120] = 1e-3
+        power[124:200] = 1e-3  # a gap of 40 ms is part of the speech
+        power[250:253] = 1e-3  # a click of 30 ms is none
+        expected = np.zeros(300, bool)
+        expected[50:200] = True
+        np.testing.assert_array_equal(speech.speech_frames(power), expected)
+
+    def test_noise_between_speech_is_no_speech(self) -> None:
+        power = np.full((900, frontend.BANDS), 1e-3 / 60 * 3e-5, np.float32)  # 45 dB below
+        power[:300] = 1e-3 / 60
+        np.testing.assert_array_equal(speech.speech_frames(power), np.arange(900) < 300)
+
+    def test_labels_of_silence_are_none(self) -> None:
+        self.assertFalse(speech.speech_frames(np.full((100, frontend.BANDS), 1e-12, np.float32)).any())
+
+    def test_one_probability_for_every_second_frame(self) -> None:
+        head = speech.SpeechHead().eval()
+        for frames in (24, 99, 100):
+            self.assertEqual(speech.speech_probability(head, np.ones((frames, frontend.BANDS), np.float32)).shape, (-(-frames // 2),))
+
+
+class Rates(unittest.TestCase):
+    def test_equal_error_rate_of_few_trials(self) -> None:
+        # One target in four lies below 0.5, one nontarget in four above it.
+        targets, nontargets = np.array([0.4, 0.6, 0.7, 0.8]), np.array([0.1, 0.2, 0.3, 0.55])
+        self.assertAlmostEqual(evaluate.equal_error_rate(targets, nontargets), 0.25)
+        # The trial that is missed counts twice more: as if it were there three times.
+        weights = np.array([3.0, 1.0, 1.0, 1.0])
+        repeated = evaluate.equal_error_rate(np.repeat(targets, [3, 1, 1, 1]), nontargets)
+        self.assertAlmostEqual(evaluate.equal_error_rate(targets, nontargets, weights, np.ones(4)), repeated, places=2)
+
+    def test_interval_holds_the_rate_and_narrows_with_speakers(self) -> None:
+        widths = []
+        for speakers in (10, 60):
+            random = np.random.default_rng(3)
+            owners = np.repeat(np.arange(speakers), 4)
+            same = owners[:, None] == owners[None]
+            cosine = same * 1.0 + random.standard_normal(same.shape)
+            rate, low, high = evaluate.interval(cosine, same, np.triu(np.ones_like(same), 1).astype(bool), owners, 100)
+            self.assertLess(low, rate)
+            self.assertLess(rate, high)
+            self.assertAlmostEqual(rate, 0.309, delta=0.08)  # two unit normals, one apart: Phi(-1/2)
+            widths.append(high - low)
+        self.assertLess(widths[1], widths[0])
+
+    def test_no_interval_without_trials_of_both_kinds(self) -> None:
+        owners = np.zeros(3)
+        same = np.ones((3, 3), bool)
+        self.assertTrue(np.isnan(evaluate.interval(np.eye(3), same, same, owners)).all())
 
 
 class Channels(unittest.TestCase):
@@ -166,6 +243,13 @@ class Training(unittest.TestCase):
             features = Features(folder / "features")
             self.assertEqual(len({item.speaker for item in features.training}), 6)
             self.assertEqual({item.version for item in features.held_out}, {0, 1, 2})
+            by_version = {(item.speaker, item.version): item.frames for item in features.training}
+            self.assertTrue(all(by_version[speaker, 0] == frames for (speaker, _), frames in by_version.items()))
+            sampler = Sampler(features)
+            batch = sampler.draw(6, 120, np.random.default_rng(1))
+            self.assertEqual(tuple(batch.power.shape), (12, 120, frontend.BANDS))
+            self.assertEqual(len(sampler.corpus_of_class), 3 * len(sampler.voices))
+            self.assertEqual(sorted((batch.labels // 3).tolist()), list(range(6)))
             straight = train(plan, folder / "features", folder / "straight")
             stopped = Run(plan, features, "cpu")
             for _ in range(2):

@@ -24,14 +24,14 @@ export interface CallerSpeechOptions {
   readonly onDropped?: (frames: number) => void;
 }
 
-/** Detector frames per inference request: 8 frames of 32 ms cost one message for a quarter of a second of audio. */
+/** Detector frames per inference request: 8 frames of 32 or 40 ms cost one message for a quarter or a third of a second of audio. */
 const BATCH_FRAMES = 8;
 /** Gated audio that may wait for detection. Beyond this the oldest is lost: the newest matters for a live answer. */
 const MAX_PENDING_MS = 8_000;
 /** Speech starts at the first probability and ends below the second (hysteresis, as Silero's own iterator does). */
 const SPEECH_ON = 0.5;
 const SPEECH_OFF = 0.35;
-/** Frames kept after speech has ended (64 ms): word endings fade below the detector's threshold. */
+/** Frames kept after speech has ended (64 or 80 ms): word endings fade below the detector's threshold. */
 const TRAILING_FRAMES = 2;
 /** Blocks in which clipping is counted, and how loud one must be (-20 dBFS) to be more than a pause. */
 const CLIPPING_BLOCK_MS = 20;

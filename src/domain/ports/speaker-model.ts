@@ -22,7 +22,7 @@ export interface InferenceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A detector model is loaded once; every call gets its own stream, which carries the recurrent state. */
+/** A detector model is loaded once; every call gets its own stream, which remembers what the detector needs of the call's past. */
 export interface SpeechDetector {
   readonly sampleRateHz: number;
   /** Samples per frame: input length must be a multiple of this. */

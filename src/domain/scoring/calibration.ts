@@ -21,6 +21,8 @@ export const calibrationSchema = z.object({
   cohortTop: z.number().int().min(2),
   /** Of the `cohort.f32` it was fitted with, which the package loader compares; undefined in calibrations made elsewhere. */
   cohortSha256: z.string().optional(),
+  /** Identifies the speech detector it was fitted with: `silero`, or the SHA-256 of `speech.onnx`; undefined = not recorded. */
+  speechDetector: z.string().optional(),
   /** Impostor tail at several amounts of probe speech, shortest first; knots are [normScore, fmr]. */
   tails: z
     .array(tail)

@@ -4,6 +4,8 @@ import {
   type DetectorStep,
   DetectPacker,
   runDetectorBatch,
+  runSpeechGraphBatch,
+  type SpeechGraphRun,
   unpackDetects,
 } from '../../../src/embedder/detector-batch.js';
 
@@ -11,6 +13,7 @@ const CONTEXT = 64;
 const FRAME = 512;
 
 interface Stream {
+  readonly frames: number;
   readonly samples: Float32Array;
   readonly state: Float32Array;
 }
@@ -18,6 +21,7 @@ interface Stream {
 /** A request whose every sample and state value says which stream it belongs to, and where in it. */
 function stream(id: number, frames: number): Stream {
   return {
+    frames,
     samples: Float32Array.from({ length: CONTEXT + frames * FRAME }, (_, i) => id + i / 100_000),
     state: Float32Array.from({ length: 256 }, (_, i) => id * 1000 + i),
   };
@@ -134,5 +138,75 @@ describe('a detector batch', () => {
       if (typeof answer === 'string') throw new Error(answer);
       for (const array of [answer.probabilities, answer.state]) expect(array.byteLength).toBe(array.buffer.byteLength);
     }
+  });
+});
+
+describe('a batch for speech.onnx', () => {
+  const [context, frame] = [10_880, 640];
+  const request = (id: number, frames: number) => ({
+    frames,
+    samples: Float32Array.from({ length: context + frames * frame }, (_, i) => id + i / 100_000),
+    state: new Float32Array(0),
+  });
+  /** Stands where the network does: an output every 320 samples while 400 are left, which is its place, counted on from the row's first sample. */
+  function graph(): { run: SpeechGraphRun; calls: [number, number][] } {
+    const calls: [number, number][] = [];
+    const run: SpeechGraphRun = async (rows, waveforms) => {
+      const samples = waveforms.length / rows;
+      calls.push([rows, samples]);
+      const perRow = Math.floor((samples - 400) / 320) + 1;
+      return Float32Array.from(
+        { length: rows * perRow },
+        (_, i) => waveforms[Math.floor(i / perRow) * samples]! + (i % perRow) / 1000,
+      );
+    };
+    return { run, calls };
+  }
+  async function ask(requests: readonly ReturnType<typeof request>[], run: SpeechGraphRun) {
+    const batch = new DetectPacker().pack(requests);
+    return unpackDetects(batch.frames, await runSpeechGraphBatch(batch, run));
+  }
+
+  it('runs rows of as many frames together, and averages what lies in a frame', async () => {
+    const { run, calls } = graph();
+    const answers = await ask([request(0, 8), request(0.1, 8), request(0.2, 1)], run);
+    expect(calls).toEqual([
+      [2, context + 8 * frame],
+      [1, context + frame],
+    ]);
+    for (const [row, answer] of answers.entries()) {
+      if (typeof answer === 'string') throw new Error(answer);
+      // Frame k begins at 10880 + 640 k; the centres 200 + 320 n in it are those of n = 34 + 2 k and 35 + 2 k, the last of the row only the first.
+      const { length } = answer.probabilities;
+      const places = Array.from({ length }, (_, k) => (k < length - 1 ? 34.5 + 2 * k : 34 + 2 * k));
+      for (const [k, place] of places.entries())
+        expect(answer.probabilities[k]).toBeCloseTo(row / 10 + place / 1000, 4);
+      expect(answer.state).toHaveLength(0);
+    }
+  });
+
+  it('faults only the row that is not numbers', async () => {
+    const broken = request(0.1, 2);
+    broken.samples[5] = Number.NaN;
+    const [first, second, third] = await ask([request(0, 2), broken, request(0.2, 2)], graph().run);
+    expect(second).toBe('unusable_input');
+    expect(first).toMatchObject({ probabilities: expect.any(Float32Array) });
+    expect(third).toMatchObject({ probabilities: expect.any(Float32Array) });
+  });
+
+  it.each([Number.NaN, 1.5, -0.5])('faults the row whose answer is %s', async (answer) => {
+    const run: SpeechGraphRun = async (rows, waveforms) => {
+      const outputs = await graph().run(rows, waveforms);
+      return outputs.map((value) => (value > 0.2 ? answer : value));
+    };
+    const [first, second] = await ask([request(0.1, 1), request(0.2, 1)], run);
+    expect(first).toMatchObject({ probabilities: expect.any(Float32Array) });
+    expect(second).toBe('unusable_output');
+  });
+
+  it.each([0, 1, 34, 100])('fails when the network gives %s values for a row', async (length) => {
+    await expect(ask([request(0.1, 1)], async () => new Float32Array(length))).rejects.toThrow(
+      'no probability every 20 ms',
+    );
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   listModelPackages,
-  loadModelFile,
+  loadModelFiles,
   loadModelPackage,
   ModelPackageError,
   verifyModelPackage,
@@ -68,6 +68,18 @@ describe('loadModelPackage', () => {
     await expect(load()).rejects.toThrow('model.onnx: has 1000 bytes, the manifest says 6897563');
   });
 
+  it('refuses a speech detector that is not the one of the manifest, and does without when the manifest has none', async () => {
+    rmSync(path('speech.onnx'));
+    await expect(load()).rejects.toThrow('speech.onnx: cannot be read');
+    await expect(loadModelFiles(folder.modelsDir, SHIPPED_MODEL_ID)).rejects.toThrow('speech.onnx: cannot be read');
+    writeFileSync(path('speech.onnx'), 'another');
+    await expect(load()).rejects.toThrow('speech.onnx: has 7 bytes');
+    changeManifest((manifest) => {
+      delete manifest.speechDetector;
+    });
+    expect(await load()).toMatchObject({ speechDetectorPath: undefined });
+  });
+
   it('reports every bad file at once, and what to do', async () => {
     rmSync(path('model.onnx'));
     truncateSync(path('cohort.f32'), 768);
@@ -116,22 +128,22 @@ describe('loadModelPackage', () => {
   });
 });
 
-describe('loadModelFile', () => {
+describe('loadModelFiles', () => {
   it('gives manifest and model of a package without cohort and calibration', async () => {
     const raw = toyNetworkFolder('features', { raw: true });
     try {
-      const { manifest, modelPath } = await loadModelFile(raw.modelsDir, TOY_NETWORK_ID);
+      const { manifest, modelPath } = await loadModelFiles(raw.modelsDir, TOY_NETWORK_ID);
       expect(manifest).toMatchObject({ id: TOY_NETWORK_ID, cohort: null, output: { unitLength: false } });
       expect(modelPath).toBe(join(raw.packageDir, 'model.onnx'));
       writeFileSync(modelPath, 'something else');
-      await expect(loadModelFile(raw.modelsDir, TOY_NETWORK_ID)).rejects.toThrow(/model\.onnx: has 14 bytes/);
+      await expect(loadModelFiles(raw.modelsDir, TOY_NETWORK_ID)).rejects.toThrow(/model\.onnx: has 14 bytes/);
     } finally {
       raw.remove();
     }
   });
 
   it.each(['missing', '../outside'])('refuses the id %j', async (id) => {
-    await expect(loadModelFile(folder.modelsDir, id)).rejects.toBeInstanceOf(ModelPackageError);
+    await expect(loadModelFiles(folder.modelsDir, id)).rejects.toBeInstanceOf(ModelPackageError);
   });
 });
 
@@ -154,6 +166,7 @@ describe('listModelPackages and verifyModelPackage', () => {
     expect(await verifyModelPackage(folder.modelsDir, SHIPPED_MODEL_ID)).toEqual([
       { file: 'manifest.json', problem: undefined },
       { file: 'model.onnx', problem: undefined },
+      { file: 'speech.onnx', problem: undefined },
       { file: 'cohort.f32', problem: undefined },
       {
         file: 'calibration.json',
