@@ -112,6 +112,20 @@ def held_out(embed: Embed, features: Features) -> dict[str, float]:
     return rates
 
 
+def utterances_of(speakers: list[corpora.Speaker]) -> tuple[list[np.ndarray], list[int]]:
+    """Every utterance of half a second or more at 8 kHz, and the index of its speaker."""
+    cuts: list[np.ndarray] = []
+    owners: list[int] = []
+    for owner, speaker in enumerate(speakers):
+        samples = corpora.decode(speaker.file, RATE)
+        for utterance in speaker.utterances:
+            cut = samples[round(utterance.start * RATE) : round((utterance.start + utterance.duration) * RATE)]
+            if len(cut) >= RATE // 2:
+                cuts.append(cut)
+                owners.append(owner)
+    return cuts, owners
+
+
 def whole_utterances(embed: Embed, folder: Path) -> dict[str, float]:
     """Equal error rates of a corpus's held-out speakers, one whole utterance against another: telephone band (8 kHz), and each through
     a codec drawn at random."""
@@ -119,19 +133,10 @@ def whole_utterances(embed: Embed, folder: Path) -> dict[str, float]:
     names = list(CODECS)
     weights = np.array([CODECS[name][0] for name in names])
     random = np.random.default_rng(5)
-    clean: list[np.ndarray] = []
-    degraded: list[np.ndarray] = []
-    owners: list[int] = []
-    for owner, speaker in enumerate(speakers):
-        samples = corpora.decode(speaker.file, RATE)
-        for utterance in speaker.utterances:
-            cut = samples[round(utterance.start * RATE) : round((utterance.start + utterance.duration) * RATE)]
-            codec = names[random.choice(len(names), p=weights / weights.sum())]
-            if len(cut) < RATE // 2:
-                continue
-            clean.append(embed(mel_power(cut)))
-            degraded.append(embed(mel_power(through_codec(cut, codec))))
-            owners.append(owner)
+    cuts, owners = utterances_of(speakers)
+    clean = [embed(mel_power(cut)) for cut in cuts]
+    drawn = random.choice(len(names), len(cuts), p=weights / weights.sum())
+    degraded = [embed(mel_power(through_codec(cut, names[codec]))) for cut, codec in zip(cuts, drawn)]
     same = np.equal.outer(owners, owners)
     upper = np.triu(np.ones_like(same), 1)
     rates = {}
@@ -157,15 +162,7 @@ def groups(embed: Embed, folder: Path) -> dict[str, tuple[float, float, float]]:
     _, speakers = corpora.split_speakers(corpora.read_corpus(folder))
     with (folder / "speakers.tsv").open(encoding="utf-8", newline="") as stream:
         people = {row["speaker"]: row for row in csv.DictReader(stream, delimiter="\t")}
-    cuts: list[np.ndarray] = []
-    owners: list[int] = []
-    for owner, speaker in enumerate(speakers):
-        samples = corpora.decode(speaker.file, RATE)
-        for utterance in speaker.utterances:
-            cut = samples[round(utterance.start * RATE) : round((utterance.start + utterance.duration) * RATE)]
-            if len(cut) >= RATE // 2:
-                cuts.append(cut)
-                owners.append(owner)
+    cuts, owners = utterances_of(speakers)
     owner_of = np.array(owners)
     same = owner_of[:, None] == owner_of[None]
     upper = np.triu(np.ones_like(same), 1).astype(bool)

@@ -1,7 +1,13 @@
-"""Trained networks as a model package of the service: model.onnx, speech.onnx and manifest.json; cohort and calibration are made by its tools."""
+"""Trained networks as a model package of the service: model.onnx, speech.onnx and manifest.json; cohort and calibration are made by its tools.
+
+    python3 -m training.package <folder>
+
+writes sizes and checksums of the networks that are in a package into its manifest, after one was replaced by another (quantised, trained again).
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
@@ -48,3 +54,35 @@ def _take(file: Path, place: Path) -> dict[str, str | int]:
         shutil.copyfile(file, place)
     content = place.read_bytes()
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def refresh(folder: Path) -> list[str]:
+    """Brings a package's manifest up to its networks; names of the files that had changed. With another speaker network the cohort must be made anew, and
+    the manifest says so. Raises FileNotFoundError where there is no package."""
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    changed = []
+    for field, name in (("model", "model.onnx"), ("speechDetector", "speech.onnx")):
+        if not (folder / name).exists():
+            continue
+        found = _take(folder / name, folder / name)
+        if manifest.get(field) != found:
+            manifest[field] = found
+            changed.append(name)
+    if "model.onnx" in changed:
+        manifest["cohort"] = None
+    file.write_text(json.dumps(manifest, indent=2) + "\n")
+    return changed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="model package")
+    changed = refresh(parser.parse_args().folder)
+    print(f"changed: {', '.join(changed)}" if changed else "nothing has changed")
+    if "model.onnx" in changed:
+        print("Now make the cohort (voice-auth cohort) and the calibration (voice-auth calibrate) of the package anew.")
+
+
+if __name__ == "__main__":
+    main()

@@ -127,7 +127,7 @@ export const ENVIRONMENT = {
     z
       .string()
       .regex(/^[a-z0-9][a-z0-9._-]*$/)
-      .default('phone-resnet-192-v1'),
+      .default('phone-resnet-192-v2'),
     'Model package to use',
   ),
   SPEECH_DETECTOR: variable(

@@ -90,6 +90,7 @@ describe('from a raw package to one that can be used', { timeout: 240_000 }, () 
       modelId: TOY_NETWORK_ID,
       cohortTop: 11,
       cohortSha256: cohort.sha256,
+      speechDetector: 'silero',
       fittedOn: '24 calls of 12 people (calls), strangers in different calls',
     });
     await loadModelPackage(models.modelsDir, TOY_NETWORK_ID);

@@ -109,7 +109,7 @@ describe('the speaker model', () => {
     });
     expect(await open.embedder.embed(tone(2), live)).toHaveLength(192);
     expect(open.health()).toMatchObject([
-      { name: 'model', ok: true, detail: { id: SHIPPED_MODEL_ID } },
+      { name: 'model', ok: true, detail: { id: SHIPPED_MODEL_ID, speechDetector: 'silero' } },
       { name: 'inference', ok: true, detail: { children: 2, ready: 2 } },
     ]);
   });

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import tempfile
 import unittest
 import wave
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, prepare, speech
+from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, package, prepare, speech
 from training.dataset import Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
 from training.networks import EMBEDDING_SIZE, NETWORKS, normalise
@@ -260,6 +262,27 @@ class Training(unittest.TestCase):
         self.assertEqual(resumed.step, 4)
         for ours, theirs in zip(straight.averaged.state_dict().values(), resumed.averaged.state_dict().values()):
             torch.testing.assert_close(ours, theirs)
+
+
+class Package(unittest.TestCase):
+    def test_a_replaced_network_is_entered_and_its_cohort_forgotten(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "a.onnx").write_bytes(b"network")
+            (folder / "b.onnx").write_bytes(b"detector")
+            package.write_package(folder / "a.onnx", folder / "b.onnx", folder / "some-model", "a command", {"data": {"probe": 0.12345}})
+            read = lambda: json.loads((folder / "some-model" / "manifest.json").read_text())  # noqa: E731
+            first = read()
+            self.assertEqual([first["id"], first["model"]["bytes"], first["speechDetector"]["bytes"]], ["some-model", 7, 8])
+            self.assertEqual(first["model"]["sha256"], hashlib.sha256(b"network").hexdigest())
+            self.assertEqual(package.refresh(folder / "some-model"), [])
+            (folder / "some-model" / "manifest.json").write_text(json.dumps({**first, "cohort": {"count": 3}}))
+            (folder / "some-model" / "speech.onnx").write_bytes(b"other detector")
+            self.assertEqual(package.refresh(folder / "some-model"), ["speech.onnx"])
+            self.assertEqual([read()["speechDetector"]["bytes"], read()["cohort"]], [14, {"count": 3}])
+            (folder / "some-model" / "model.onnx").write_bytes(b"other network")
+            self.assertEqual(package.refresh(folder / "some-model"), ["model.onnx"])
+            self.assertEqual([read()["model"]["bytes"], read()["cohort"]], [13, None])
 
 
 class Corpora(unittest.TestCase):

@@ -46,8 +46,8 @@ describe('loadModelPackage', () => {
     const loaded = await load();
     expect(loaded.manifest.id).toBe(SHIPPED_MODEL_ID);
     expect(loaded.modelPath).toBe(path('model.onnx'));
-    expect(loaded.cohort).toHaveLength(661 * 192);
-    expect(Math.hypot(...loaded.cohort.subarray(660 * 192))).toBeCloseTo(1, 5);
+    expect(loaded.cohort).toHaveLength(671 * 192);
+    expect(Math.hypot(...loaded.cohort.subarray(670 * 192))).toBeCloseTo(1, 5);
     expect(loaded.calibration).toEqual({ of: 'a test' });
   });
 
@@ -56,7 +56,7 @@ describe('loadModelPackage', () => {
     bytes[1_000_000] = (bytes[1_000_000] ?? 0) ^ 1;
     rmSync(path('model.onnx'));
     writeFileSync(path('model.onnx'), bytes);
-    await expect(load()).rejects.toThrow(/model\.onnx: has SHA-256 [0-9a-f]{64}, the manifest says 2db88865/);
+    await expect(load()).rejects.toThrow(/model\.onnx: has SHA-256 [0-9a-f]{64}, the manifest says 6ff14008/);
     await expect(load()).rejects.toBeInstanceOf(ModelPackageError);
   });
 
@@ -65,7 +65,7 @@ describe('loadModelPackage', () => {
     rmSync(path('model.onnx'));
     writeFileSync(path('model.onnx'), readFileSync(`${path('model.onnx')}.new`));
     truncateSync(path('model.onnx'), 1000);
-    await expect(load()).rejects.toThrow('model.onnx: has 1000 bytes, the manifest says 6897563');
+    await expect(load()).rejects.toThrow('model.onnx: has 1000 bytes, the manifest says 3010483');
   });
 
   it('refuses a speech detector that is not the one of the manifest, and does without when the manifest has none', async () => {
