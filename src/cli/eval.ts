@@ -124,7 +124,7 @@ function registerRun(evaluation: Command): void {
     ])
     .option(
       '--condition <name...>',
-      'as-is, mulaw, alaw, gsm, opus-8k, opus-12k, band-8k, white-<snr>db, noise-<snr>db; several in turn joined by +',
+      'as-is, mulaw, alaw, gsm, opus-8k, opus-12k, band-8k, white-<snr>db, noise-<snr>db, room, handset; several in turn joined by +',
       ['as-is'],
     )
     .addOption(

@@ -1,14 +1,16 @@
 /**
- * What is done to a recording before the service hears it: telephone band, codecs and noise. Written `mulaw`, `alaw`,
- * `gsm`, `opus-8k`, `opus-12k`, `band-8k`, `white-10db`, `noise-10db`, several in their order with `+` between them.
+ * What is done to a recording before the service hears it: telephone band, codecs, noise, rooms and handsets. Written `mulaw`,
+ * `alaw`, `gsm`, `opus-8k`, `opus-12k`, `band-8k`, `white-10db`, `noise-10db`, `room`, `handset`, several in their order with `+`
+ * between them.
  */
 import { decodeAlaw, decodeMulaw, encodeAlaw, encodeMulaw } from '../audio/g711.js';
 import { resample } from '../audio/resampler.js';
 import { randomGenerator } from '../evaluation/random.js';
 import { EvaluationError } from './eval-error.js';
+import { throughHandset, throughRoom } from './rooms-and-handsets.js';
 
 export type DegradationStep =
-  | { readonly kind: 'mulaw' | 'alaw' | 'band' | 'gsm' }
+  | { readonly kind: 'mulaw' | 'alaw' | 'band' | 'gsm' | 'room' | 'handset' }
   | { readonly kind: 'opus'; readonly kbitPerS: number }
   | { readonly kind: 'white' | 'noise'; readonly snrDb: number };
 
@@ -28,11 +30,12 @@ export interface DegradationDeps {
   readonly codec: ((sound: Sound, step: DegradationStep) => Promise<Sound>) | undefined;
   /** Noise for `noise-<snr>db`. */
   readonly noise: Sound | undefined;
-  /** Makes noise the same in every run, and another for every recording. */
+  /** Makes noise, rooms and handsets the same in every run, and others for every recording. */
   readonly seed: number;
 }
 
 const PHONE_RATE_HZ = 8000;
+const STEP_SEEDS_APART = 0x9e3779b9;
 
 /** Throws `EvaluationError` for a name that is not one of the above. */
 export function parseDegradation(name: string): Degradation {
@@ -52,7 +55,10 @@ export function needsNoise({ steps }: Degradation): boolean {
 /** Applies the steps in their order. */
 export async function degrade(sound: Sound, degradation: Degradation, deps: DegradationDeps): Promise<Sound> {
   let current = sound;
-  for (const step of degradation.steps) current = await applyStep(current, step, deps);
+  for (const [index, step] of degradation.steps.entries()) {
+    // Every step draws numbers of its own: the room has nothing to do with the noise in it.
+    current = await applyStep(current, step, { ...deps, seed: (deps.seed + index * STEP_SEEDS_APART) >>> 0 });
+  }
   return current;
 }
 
@@ -72,18 +78,27 @@ async function applyStep(sound: Sound, step: DegradationStep, deps: DegradationD
     case 'opus':
       if (!deps.codec) throw new EvaluationError(`The codec ${step.kind} needs ffmpeg`);
       return deps.codec(step.kind === 'gsm' ? toPhoneRate(sound) : sound, step);
+    case 'room':
+      return unclipped(throughRoom(sound.samples, sound.sampleRateHz, randomGenerator(deps.seed)), sound.sampleRateHz);
+    case 'handset': {
+      const { samples } = toPhoneRate(sound);
+      return unclipped(throughHandset(samples, randomGenerator(deps.seed)), PHONE_RATE_HZ);
+    }
     case 'white':
-      return { ...sound, samples: addNoise(sound.samples, whiteNoise(sound.samples.length, deps.seed), step.snrDb) };
+      return unclipped(
+        addNoise(sound.samples, whiteNoise(sound.samples.length, deps.seed), step.snrDb),
+        sound.sampleRateHz,
+      );
     case 'noise': {
       if (!deps.noise) throw new EvaluationError('Noise from a folder needs --noise');
       const noise = noiseFor(deps.noise, sound, deps.seed);
-      return { ...sound, samples: addNoise(sound.samples, noise, step.snrDb) };
+      return unclipped(addNoise(sound.samples, noise, step.snrDb), sound.sampleRateHz);
     }
   }
 }
 
 function parseStep(text: string): DegradationStep {
-  if (text === 'mulaw' || text === 'alaw' || text === 'gsm') return { kind: text };
+  for (const kind of ['mulaw', 'alaw', 'gsm', 'room', 'handset'] as const) if (text === kind) return { kind };
   if (text === 'band-8k') return { kind: 'band' };
   const opus = /^opus-(\d+)k$/.exec(text);
   if (opus && Number(opus[1]) >= 6 && Number(opus[1]) <= 64) return { kind: 'opus', kbitPerS: Number(opus[1]) };
@@ -91,7 +106,7 @@ function parseStep(text: string): DegradationStep {
   if (noisy) return { kind: noisy[1] as 'white' | 'noise', snrDb: Number(noisy[2]) };
   throw new EvaluationError(
     `"${text}" is no condition: as-is, mulaw, alaw, gsm, opus-8k, opus-12k, band-8k, white-<snr>db, noise-<snr>db, ` +
-      'or several with + between them',
+      'room, handset, or several with + between them',
   );
 }
 
@@ -99,14 +114,18 @@ function toPhoneRate({ samples, sampleRateHz }: Sound): Sound {
   return { samples: resample(samples, sampleRateHz, PHONE_RATE_HZ), sampleRateHz: PHONE_RATE_HZ };
 }
 
-/** Mixes noise in at the ratio of mean powers asked for; the sum is scaled down when it would clip. */
+/** Mixes noise in at the ratio of mean powers asked for. */
 function addNoise(samples: Float32Array, noise: Float32Array, snrDb: number): Float32Array {
   const [signalPower, noisePower] = [meanPower(samples), meanPower(noise)];
   if (signalPower === 0 || noisePower === 0) return samples;
   const gain = Math.sqrt(signalPower / noisePower / 10 ** (snrDb / 10));
-  const mixed = samples.map((value, index) => value + gain * noise[index]!);
-  const peak = mixed.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  return peak <= 1 ? mixed : mixed.map((value) => value / peak);
+  return samples.map((value, index) => value + gain * noise[index]!);
+}
+
+/** Scaled down when it would clip. */
+function unclipped(samples: Float32Array, sampleRateHz: number): Sound {
+  const peak = samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return { samples: peak <= 1 ? samples : samples.map((value) => value / peak), sampleRateHz };
 }
 
 function meanPower(samples: Float32Array): number {

@@ -9,7 +9,7 @@ import type { Json } from '../../src/cli/client.js';
 import type { CommandError } from '../../src/cli/command-error.js';
 import { createEncryptionKeyEntry } from '../../src/storage/template-cipher.js';
 import { type ListenSimulator, startListenSimulator } from '../../src/telephony/simulator/listen-server.js';
-import { type LocalService, metricSum, startLocalService } from '../support/local-service.js';
+import { fetchText, type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { childProcesses, living } from '../support/process-tree.js';
 import { VOICE_RATE_HZ, voicePath, voiceSamples } from '../support/voices.js';
 
@@ -35,12 +35,6 @@ afterAll(async () => {
 
 const start = (environment: Readonly<Record<string, string>> = {}) =>
   startLocalService({ WORKERS: '2', SHUTDOWN_GRACE_SECONDS: '20', ...environment }, { dataDir });
-
-/** A page over a connection of its own, so that it is the next worker's turn. */
-async function fetchText(service: LocalService, path: string): Promise<string> {
-  const headers = { connection: 'close', authorization: `Bearer ${service.apiKey}` };
-  return (await fetch(`${service.server.url}${path}`, { headers })).text();
-}
 
 /** Starts `CALLS` verifications; `onAnswer` sees each answer as it comes. Resolves with how all of them ended. */
 function verifyMany(

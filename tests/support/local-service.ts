@@ -72,6 +72,12 @@ export async function startLocalService(
   };
 }
 
+/** A page over a connection of its own, so that it is the next worker's turn. */
+export async function fetchText(service: LocalService, path: string): Promise<string> {
+  const headers = { connection: 'close', authorization: `Bearer ${service.apiKey}` };
+  return (await fetch(`${service.server.url}${path}`, { headers })).text();
+}
+
 /** The sum of a metric's samples whose labels contain `labels` (e.g. `decision="accept"`), from a /metrics page. */
 export function metricSum(page: string, name: string, labels = ''): number {
   return page

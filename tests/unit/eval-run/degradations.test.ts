@@ -59,6 +59,26 @@ describe('conditions', () => {
     expect((await degrade(silence, parseDegradation('white-10db'), deps)).samples).toEqual(silence.samples);
   });
 
+  it('draw a room and a handset for every recording: the handset at 8 kHz, neither louder than can be', async () => {
+    const loud = sine(700, 16_000, 1);
+    const heard = await degrade(loud, parseDegradation('room+handset'), deps);
+    expect(heard.sampleRateHz).toBe(8000);
+    expect(Math.max(...heard.samples.map(Math.abs))).toBeLessThanOrEqual(1);
+    expect(await degrade(loud, parseDegradation('room+handset'), deps)).toEqual(heard);
+    expect((await degrade(loud, parseDegradation('room+handset'), { ...deps, seed: 6 })).samples).not.toEqual(
+      heard.samples,
+    );
+  });
+
+  it('draws each step on its own: noise twice is not the same noise twice as loud', async () => {
+    const clean = sine(300, 16_000, 0.01);
+    const once = await degrade(clean, parseDegradation('white-10db'), deps);
+    const twice = await degrade(clean, parseDegradation('white-10db+white-10db'), deps);
+    const [first, second] = [difference(once, clean), difference(twice, once)];
+    const product = first.reduce((sum, value, i) => sum + value * second[i]!, 0) / first.length;
+    expect(Math.abs(product)).toBeLessThan(0.1 * Math.sqrt(power(first) * power(second)));
+  });
+
   it('are applied in the order they are written', async () => {
     const steps: string[] = [];
     const codec = async (sound: Sound, step: { kind: string }) => {
