@@ -21,6 +21,7 @@ const USAGE = `npm run bench:calls -- [options]
   --speech <folder>   real telephone calls instead of the fixture voices
   --variant <name>    how the listen sockets behave (documented)
   --workers <n>       server processes (1)
+  --detector <name>   auto or silero, as SPEECH_DETECTOR (auto)
   --children <n>      inference processes per server process (default: cores / workers)
   --profile           say where the server's time went (a run of its own: profiling costs time, too)
   --find-max          search the largest number of calls, from --calls on
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     speech: { type: 'string' },
     variant: { type: 'string', default: 'documented' },
     workers: { type: 'string', default: '1' },
+    detector: { type: 'string', default: 'auto' },
     children: { type: 'string' },
     profile: { type: 'boolean', default: false },
     'find-max': { type: 'boolean', default: false },
@@ -61,6 +63,7 @@ async function run(calls: number, seconds: number): Promise<Run> {
     {
       ...benchEnvironment(calls),
       WORKERS: values.workers,
+      SPEECH_DETECTOR: values.detector,
       ...(values.children ? { INFERENCE_CHILDREN: values.children } : {}),
     },
     { watched: false, nodeOptions: profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [] },
