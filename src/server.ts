@@ -342,10 +342,10 @@ function warnOfDevelopmentSwitches(config: Config, logger: Logger): void {
 function warnOfOtherDetector(model: OpenEmbedder, logger: Logger): void {
   const fitted = calibrationSchema.safeParse(model.package.calibration);
   const fittedWith = fitted.success ? fitted.data.speechDetector : undefined;
-  if (fittedWith === undefined || fittedWith === model.speechDetector) return;
+  if (fittedWith === undefined || fittedWith === model.speechDetectorId) return;
   logger.warn(
-    { event: 'other_speech_detector', fittedWith, running: model.speechDetector },
-    'the calibration was fitted with another speech detector: run voice-auth calibrate, or set SPEECH_DETECTOR',
+    { event: 'other_speech_detector', fittedWith, running: model.speechDetectorId },
+    'the calibration was fitted with another speech detector: run voice-auth calibrate on calls, or set SPEECH_DETECTOR',
   );
 }
 

@@ -133,6 +133,20 @@ def lose_packets(samples: np.ndarray, random: np.random.Generator) -> np.ndarray
     return out
 
 
+# The first part of the recorded noise and babble is trained on, the rest is left for tests.
+NOISE_SHARE = 0.8
+
+
+def trained_on(recordings: np.ndarray) -> np.ndarray:
+    """The part of the recordings (samples or frames, one after another) that training may use."""
+    return recordings[: int(len(recordings) * NOISE_SHARE)]
+
+
+def left_for_tests(recordings: np.ndarray) -> np.ndarray:
+    """The part that it may not."""
+    return recordings[int(len(recordings) * NOISE_SHARE) :]
+
+
 @dataclass(frozen=True)
 class NoiseBank:
     """Noise recordings and speech for babble, each one long array at 8 kHz."""

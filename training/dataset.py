@@ -16,6 +16,10 @@ from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_power, mel_to_he
 WARPS = (1.0, 0.93, 1.07)
 
 
+# Counts up whenever prepare.py makes something else of the same speech.
+FEATURES_FORMAT = 2
+
+
 @dataclass(frozen=True)
 class Item:
     """The frames of one speaker at one speed in one version (0: clean, others through simulated calls)."""
@@ -29,12 +33,12 @@ class Item:
 
 
 class Features:
-    """What prepare.py wrote. Frames are log mel power, float16. Raises ValueError for features of another front end."""
+    """What prepare.py wrote. Frames are log mel power, float16. Raises ValueError for what another front end or an earlier prepare.py made."""
 
     def __init__(self, folder: Path) -> None:
         described = json.loads((folder / "features.json").read_text())
-        if described["bands"] != BANDS:
-            raise ValueError(f"{folder} holds features of another front end: prepare them again.")
+        if described["bands"] != BANDS or described.get("format") != FEATURES_FORMAT:
+            raise ValueError(f"{folder} holds features of another front end or an earlier recipe: delete it, they are made anew.")
         self.frames = np.memmap(folder / "features.f16", np.float16, "r").reshape(-1, BANDS)
         self.training: list[Item] = []
         self.held_out: list[Item] = []

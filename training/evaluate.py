@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -25,6 +26,9 @@ from .networks import normalise
 
 # Mel power [frames, bands] -> unit embedding.
 Embed = Callable[[np.ndarray], np.ndarray]
+
+# Equal error rate, and where 95 % of resamples of the speakers put it (rate, low, high).
+Interval = tuple[float, float, float]
 
 PIECE = 4 * FRAMES_PER_SECOND
 
@@ -60,7 +64,7 @@ def equal_error_rate(
     return float(missed[at - 1] + share * (missed[at] - missed[at - 1]))
 
 
-def interval(cosine: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500) -> tuple[float, float, float]:
+def interval(cosine: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500) -> Interval:
     """Equal error rate of trials cosine[allowed] and where 95 % of resamples of the speakers put it (rate, low, high). `owners` is the speaker of every
     row and column; NaN where there are no trials of one kind."""
     rows, columns = np.nonzero(allowed)
@@ -156,9 +160,10 @@ def telephone_calls(folder: Path) -> dict[str, np.ndarray]:
     return calls
 
 
-def groups(embed: Embed, folder: Path) -> dict[str, tuple[float, float, float]]:
-    """Held-out speakers of a corpus whose speakers.tsv has age and gender (its children are all trained on): by both, by codec and by seconds of speech, with intervals. One whole utterance
-    against another of the same session, in the telephone band; strangers are of the same gender (or age group) where it says so."""
+def groups(embed: Embed, folder: Path) -> Iterator[tuple[str, Interval]]:
+    """Held-out speakers of a corpus whose speakers.tsv has age and gender (its children are all trained on): by both, by codec and by seconds of
+    speech, one by one as they are measured. One whole utterance against another of the same session, in the telephone band; strangers are of the
+    same gender (or age group) where it says so."""
     _, speakers = corpora.split_speakers(corpora.read_corpus(folder))
     with (folder / "speakers.tsv").open(encoding="utf-8", newline="") as stream:
         people = {row["speaker"]: row for row in csv.DictReader(stream, delimiter="\t")}
@@ -183,32 +188,30 @@ def groups(embed: Embed, folder: Path) -> dict[str, tuple[float, float, float]]:
     for low, high in ((0, 17), (18, 24), (25, 99)):
         if np.any((age >= low) & (age <= high)):
             selections[f"age {low} to {high}, strangers of the same"] = within((age >= low) & (age <= high))
-    rates = {name: interval(whole, same, chosen, owner_of) for name, chosen in selections.items()}
+    for name, chosen in selections.items():
+        yield name, interval(whole, same, chosen, owner_of)
     for seconds in (1, 2, 3, 5):
-        rates[f"at most {seconds} s"] = interval(cosines([cut[: seconds * RATE] for cut in cuts]), same, upper, owner_of)
+        yield f"at most {seconds} s", interval(cosines([cut[: seconds * RATE] for cut in cuts]), same, upper, owner_of)
     for codec in CODECS:
-        rates[codec] = interval(cosines([through_codec(cut, codec) for cut in cuts]), same, upper, owner_of)
-    return rates
+        yield codec, interval(cosines([through_codec(cut, codec) for cut in cuts]), same, upper, owner_of)
 
 
 def telephone(embed: Embed, calls: dict[str, np.ndarray]) -> dict[str, float]:
     """Equal error rates of other calls of the same person: the first 15 s of a call against the last 3, 5, 10 s or all of another."""
-    return {name: rate for name, (rate, _, _) in telephone_intervals(embed, calls, 0).items()}
+    return {name: rate for name, (rate, _, _) in telephone_intervals(embed, calls, 0)}
 
 
-def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: int = 500) -> dict[str, tuple[float, float, float]]:
-    """The same with intervals over the people."""
+def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: int = 500) -> Iterator[tuple[str, Interval]]:
+    """The same with intervals over the people, one by one as they are measured."""
     names = sorted(calls)
     person = np.array([name.split("/")[0] for name in names])
     enrolled = np.stack([embed(calls[name][: 15 * FRAMES_PER_SECOND]) for name in names])
     other_call = ~np.eye(len(names), dtype=bool)
     same = person[:, None] == person[None]
-    rates = {}
     for label, seconds in (("3 s", 3), ("5 s", 5), ("10 s", 10), ("all", 10**6)):
         tested = np.stack([embed(calls[name][-seconds * FRAMES_PER_SECOND :]) for name in names])
         cosine = enrolled @ tested.T
-        rates[label] = interval(cosine, same, other_call, person, resamples)
-    return rates
+        yield label, interval(cosine, same, other_call, person, resamples)
 
 
 def main() -> None:
@@ -217,12 +220,12 @@ def main() -> None:
     parser.add_argument("--speech", type=Path, required=True, help="folder of corpora")
     options = parser.parse_args()
     embed = embedder(load_network(options.checkpoint))
-    tables = {"speechocean762, held-out speakers": groups(embed, options.speech / "speechocean762")}
+    tables = [("speechocean762, held-out speakers", groups(embed, options.speech / "speechocean762"))]
     if (options.speech / "telephone-dev" / "index.tsv").exists():
-        tables["telephone-dev, other calls"] = telephone_intervals(embed, telephone_calls(options.speech / "telephone-dev"))
-    for title, rates in tables.items():
-        print(title)
-        for name, (rate, low, high) in rates.items():
+        tables.append(("telephone-dev, other calls", telephone_intervals(embed, telephone_calls(options.speech / "telephone-dev"))))
+    for title, rates in tables:
+        print(title, flush=True)
+        for name, (rate, low, high) in rates:
             print(f"  {name}: {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})", flush=True)
 
 

@@ -23,6 +23,9 @@ TRAINING_DATA = (
 )
 
 
+OTHER_NETWORK = "The error rates were measured with the network that was here before model.onnx was replaced."
+
+
 def write_package(model: Path, speech: Path, folder: Path, command: str, rates: dict[str, dict[str, float]]) -> None:
     """Writes `folder`, named after the model's id, with its speaker network and speech detector. `rates`: equal error rates by data and probe, as the
     recipe measured them with `command`."""
@@ -57,20 +60,23 @@ def _take(file: Path, place: Path) -> dict[str, str | int]:
 
 
 def refresh(folder: Path) -> list[str]:
-    """Brings a package's manifest up to its networks; names of the files that had changed. With another speaker network the cohort must be made anew, and
-    the manifest says so. Raises FileNotFoundError where there is no package."""
+    """Brings a package's manifest up to its networks; names of the files that had changed, speech.onnx also when it is gone. With another speaker network
+    the cohort must be made anew and the error rates are not its own, and the manifest says both. Raises FileNotFoundError where there is no package."""
     file = folder / "manifest.json"
     manifest = json.loads(file.read_text())
     changed = []
     for field, name in (("model", "model.onnx"), ("speechDetector", "speech.onnx")):
-        if not (folder / name).exists():
-            continue
-        found = _take(folder / name, folder / name)
+        optional = name == "speech.onnx" and not (folder / name).exists()
+        found = None if optional else _take(folder / name, folder / name)
         if manifest.get(field) != found:
             manifest[field] = found
             changed.append(name)
+    if manifest.get("speechDetector") is None:
+        manifest.pop("speechDetector", None)
     if "model.onnx" in changed:
         manifest["cohort"] = None
+        if manifest["errorRates"]:
+            manifest["unverified"] = sorted({*manifest.get("unverified", []), OTHER_NETWORK})
     file.write_text(json.dumps(manifest, indent=2) + "\n")
     return changed
 
@@ -82,6 +88,8 @@ def main() -> None:
     print(f"changed: {', '.join(changed)}" if changed else "nothing has changed")
     if "model.onnx" in changed:
         print("Now make the cohort (voice-auth cohort) and the calibration (voice-auth calibrate) of the package anew.")
+    elif changed:
+        print("Now make the cohort and the calibration anew, which heard speech through the other detector (voice-auth cohort, voice-auth calibrate).")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from . import channels, corpora
+from .dataset import FEATURES_FORMAT
 from .frontend import BANDS, mel_power
 
 SPEEDS = (90, 100, 110)
@@ -41,6 +42,8 @@ def load_noises(speech: Path, bank: Path) -> None:
     """Decodes the noise and babble recordings once; workers read them from `bank`."""
     def joined(*folders: str) -> np.ndarray:
         parts = [corpora.decode(file, channels.RATE) for folder in folders for file in sorted((speech / folder).glob("*.opus"))]
+        if not parts:
+            print(f"No recordings in {', '.join(folders)}: a minute of coloured noise instead.", file=sys.stderr)
         parts = [part / (np.sqrt(np.mean(part**2)) + 1e-9) * 0.05 for part in parts]
         return np.concatenate(parts) if parts else channels.coloured_noise(channels.RATE * 60, np.random.default_rng(1))
 
@@ -50,7 +53,7 @@ def load_noises(speech: Path, bank: Path) -> None:
 def _start_worker(bank: str) -> None:
     global _noises
     arrays = np.load(bank)
-    _noises = channels.NoiseBank(arrays["noise"], arrays["babble"])
+    _noises = channels.NoiseBank(*(channels.trained_on(arrays[name]) for name in ("noise", "babble")))
     os.nice(5)
 
 
@@ -144,4 +147,4 @@ def prepare(
             print(f"\rprepare: {done}/{len(jobs)} groups, {written / 360000:.1f} h, {elapsed:.0f} s", end="", file=sys.stderr)
     print(file=sys.stderr)
     (out / "features.f16.part").rename(out / "features.f16")
-    (out / "features.json").write_text(json.dumps({"bands": BANDS, "versions": versions, "items": index}))
+    (out / "features.json").write_text(json.dumps({"format": FEATURES_FORMAT, "bands": BANDS, "versions": versions, "items": index}))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import augmentation, non_speech
+from .channels import trained_on
 from .dataset import Features, Item
 from .frontend import BANDS, FRAMES_PER_SECOND, mel_power
 from .networks import normalise
@@ -27,9 +28,6 @@ BLOCK = 3 * FRAMES_PER_SECOND
 
 # One probability for every second frame of features.
 STRIDE = 2
-
-# The first part of the recorded noise and babble is trained on, the rest is left for tests.
-NOISE_SHARE = 0.8
 
 
 # Taken off the logit where the detector is used: a frame wrongly taken for speech goes into the embedding, one that is missed only
@@ -84,7 +82,7 @@ def _without_short_runs(flags: np.ndarray, shortest: int) -> np.ndarray:
 
 
 def labelled(items: list[Item], features: Features) -> list[tuple[Item, np.ndarray]]:
-    """Items with their labels, those of simulated calls by their clean twins. Raises ValueError where there are none."""
+    """Items with their labels, those of simulated calls by their clean twins, frame for frame. Raises ValueError where there are none."""
     clean: dict[tuple[str, str, int], np.ndarray] = {}
     for item in items:
         if item.corpus in LABELLED_CORPORA and item.version == 0:
@@ -92,7 +90,9 @@ def labelled(items: list[Item], features: Features) -> list[tuple[Item, np.ndarr
     rows = []
     for item in items:
         labels = clean.get((item.corpus, item.speaker, item.speed))
-        if labels is not None and len(labels) == item.frames:
+        if labels is not None:
+            if len(labels) != item.frames:
+                raise ValueError(f"{item.corpus}/{item.speaker} has {item.frames} frames, its clean twin {len(labels)}: prepare the features again.")
             rows.append((item, labels))
     if not rows:
         raise ValueError(f"No speech to take labels from: none of {', '.join(LABELLED_CORPORA)} among the features.")
@@ -111,8 +111,8 @@ class SpeechSampler:
             np.concatenate([mel_power(non_speech.make(kind, 12.0, random)) for _ in range(max(2, int(minutes_each * 5)))])
             for kind in (*non_speech.KINDS, "music", "music")
         ]
-        self.noise = features.noise[: int(len(features.noise) * NOISE_SHARE)]
-        self.babble = features.babble[: int(len(features.babble) * NOISE_SHARE)]
+        self.noise = trained_on(features.noise)
+        self.babble = trained_on(features.babble)
         self.others.append(self.noise)
 
     def draw(self, count: int, frames: int, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -126,10 +126,9 @@ class SpeechSampler:
                 power[row] = self._other(frames, random)
             else:
                 item, speech = self.rows[random.integers(len(self.rows))]
-                length = min(item.frames, len(speech))
-                start = int(random.integers(0, max(1, length - frames)))
+                start = int(random.integers(0, max(1, item.frames - frames)))
                 power[row] = self.features.power(item, start, frames)
-                labels[row] = np.resize(speech[start : min(start + frames, length)], frames)
+                labels[row] = np.resize(speech[start : start + frames], frames)
                 already[row] = float(item.version > 0)
                 if item.version == 0 and random.random() < 0.6:
                     self._lengthen_pauses(power[row], labels[row], random)
@@ -213,7 +212,7 @@ def error_rates(head: SpeechHead, features: Features, seconds: float = 1.0) -> d
         for item, labels in labelled(features.held_out, features):
             if (item.version > 0) != calls or item.frames < frames:
                 continue
-            length = min(item.frames, len(labels), 3000)
+            length = min(item.frames, 3000)
             power = features.power(item, 0, length)
             windows = list(range(0, length - frames + 1, frames))
             said = np.concatenate([speech_probability(head, power[start : start + frames]) for start in windows]) >= 0.5

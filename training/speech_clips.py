@@ -17,7 +17,7 @@ from . import channels, corpora, non_speech
 from .channels import RATE
 from .frontend import FRAMES_PER_SECOND, mel_power
 from .prepare import load_noises
-from .speech import NOISE_SHARE, speech_frames
+from .speech import speech_frames
 
 CODECS = ("gsm", "opus-8k", "mu-law", "speex-8k", "g726-24k")
 
@@ -50,8 +50,7 @@ def make_clips(speech: Path, out: Path, seed: int = 42) -> int:
     bank = out / "noises.npz"
     load_noises(speech, bank)
     arrays = np.load(bank)
-    # The part that no detector was trained on.
-    noises = channels.NoiseBank(*(arrays[name][int(len(arrays[name]) * NOISE_SHARE) :] for name in ("noise", "babble")))
+    noises = channels.NoiseBank(*(channels.left_for_tests(arrays[name]) for name in ("noise", "babble")))
     bank.unlink()
     clips: list[dict[str, object]] = []
 

@@ -7,7 +7,6 @@ import { type Config, loadConfig } from '../config/config.js';
 import { calibrationSchema, scoreFromFmr } from '../domain/scoring/calibration.js';
 import { Cohort } from '../domain/scoring/score-normalisation.js';
 import { loadModelPackage, type ModelPackage } from '../embedder/model-package.js';
-import { speechDetectorOf } from '../embedder/open-embedder.js';
 import { requireWritable } from '../embedder/package-files.js';
 import { formatCalibration } from '../evaluation/fit-calibration.js';
 import { randomGenerator } from '../evaluation/random.js';
@@ -64,11 +63,8 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
       `No ${MIN_PEOPLE} people have samples of about the same length of speech. The calibration stays as it is.`,
     );
   }
-  const calibration = {
-    ...fit.calibration,
-    cohortSha256: model.manifest.cohort!.sha256,
-    speechDetector: speechDetectorOf(model.manifest, target.speechDetector),
-  };
+  // Which speech detector heard the samples is not recorded: the calibration goes on naming the one it was first fitted with.
+  const calibration = { ...fit.calibration, cohortSha256: model.manifest.cohort!.sha256 };
   const checks: Checked[] = [{ title: 'calibration before', claims: checkRecorded(scores, base, BOOTSTRAP) }];
   if (options.check) checks.push(...checkHalves(voices, { cohort, base }));
   const provenance = {

@@ -8,7 +8,7 @@ import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
 import { openSpeechPath } from '../eval-run/service-path.js';
 import { COHORT_TOP, formatCalibration } from '../evaluation/fit-calibration.js';
 import { calibrateRecorded } from './calibrate-recorded.js';
-import { type CalibrateOptions, writeCalibration } from './calibration-file.js';
+import { type CalibrateOptions, presentCohortTop, writeCalibration } from './calibration-file.js';
 import { CommandError } from './command-error.js';
 import { count, MAX_RECORDING_MS, percent, stoppable } from './long-work.js';
 import { countProgress, printResult, table } from './output.js';
@@ -21,7 +21,11 @@ export function registerCalibrate(program: Command): void {
     .argument('[folder]', 'labelled telephone calls of people who are not in the cohort (speaker written person/call)')
     .option('--recorded', "use the deployment's own voiceprints and samples instead of calls; needs no audio")
     .option('--model <folder>', 'model package (default: MODEL_ID in MODELS_DIR); needs a cohort')
-    .option('--top-n <n>', `how many of the closest cohort speakers judge (default: ${COHORT_TOP})`, count)
+    .option(
+      '--top-n <n>',
+      `how many of the closest cohort speakers judge (default: as many as so far, else ${COHORT_TOP})`,
+      count,
+    )
     .option('--check', 'also fit on one half of the people and measure on the other, both ways')
     .option('--out <file>', 'write there instead of into the package')
     .option('--jobs <n>', 'inference processes, and recordings in work at once (default: INFERENCE_CHILDREN)', count)
@@ -53,6 +57,8 @@ async function calibrateFolder(folder: string, options: CalibrateOptions): Promi
   const [corpus] = (await readCorpora([folder])) as [Corpus];
   if (!options.dryRun && options.out === undefined) await requireWritable(target.folder);
   const jobs = options.jobs ?? config.embedder.children;
+  const wanted = options.topN ?? (await presentCohortTop(target.folder)) ?? COHORT_TOP;
+  const cohortTop = Math.min(wanted, cohort.rows.length / cohort.embeddingSize);
   const progress = countProgress(json, { hearing: 'calls embedded' });
   const found = await stoppable('Stopped. Nothing was written.', async (signal) => {
     const path = await openSpeechPath({
@@ -64,7 +70,7 @@ async function calibrateFolder(folder: string, options: CalibrateOptions): Promi
       return await calibrateOnCalls(corpus, {
         path,
         cohort,
-        cohortTop: Math.min(options.topN ?? COHORT_TOP, cohort.rows.length / cohort.embeddingSize),
+        cohortTop,
         check: options.check === true,
         jobs,
         signal,
@@ -76,7 +82,7 @@ async function calibrateFolder(folder: string, options: CalibrateOptions): Promi
   }).finally(progress.stop);
   const provenance = {
     fittedOn: `${found.calls} calls of ${found.people} people (${corpus.name}), strangers in different calls`,
-    command: `voice-auth calibrate ${corpus.name} --model <package folder>${options.topN === undefined ? '' : ` --top-n ${options.topN}`}`,
+    command: `voice-auth calibrate ${corpus.name} --model <package folder> --top-n ${cohortTop}`,
   };
   const written = await writeCalibration(target.folder, formatCalibration(found.calibration, provenance), options);
   const { calibration, ...figures } = found;

@@ -12,6 +12,7 @@ import {
   SPEECH_GRAPH_LAYOUT,
   SPEECH_GRAPH_OUTPUT,
 } from './inference-protocol.js';
+import { UnusableOutput } from './unusable.js';
 
 type DetectInput = InferenceWork['detect']['input'];
 type DetectOutput = InferenceWork['detect']['output'];
@@ -162,7 +163,8 @@ export async function runSpeechGraphBatch(batch: DetectBatch, run: SpeechGraphRu
     const outputs = await run(rows, samples.subarray(sampleAt, sampleAt + rows * rowSamples));
     // A graph that gives fewer or more would be read at the wrong places, and nobody would notice.
     const perRow = Math.floor((rowSamples - 2 * firstCentre) / step) + 1;
-    if (outputs.length !== rows * perRow) throw new RangeError('the speech detector gives no probability every 20 ms');
+    if (outputs.length !== rows * perRow)
+      throw new UnusableOutput('the speech detector gives no probability every 20 ms');
     for (let row = 0; row < rows; row++) {
       const answer = probabilities.subarray(probabilityAt, probabilityAt + count);
       const start = sampleAt + row * rowSamples;

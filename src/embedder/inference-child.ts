@@ -17,7 +17,8 @@ import {
   SILERO_LAYOUT,
   SPEECH_GRAPH_LAYOUT,
 } from './inference-protocol.js';
-import { floats, SpeakerNetwork, UnusableInput, UnusableOutput } from './speaker-network.js';
+import { floats, SpeakerNetwork } from './speaker-network.js';
+import { UnusableInput, UnusableOutput } from './unusable.js';
 
 interface Models {
   readonly speaker: SpeakerNetwork;

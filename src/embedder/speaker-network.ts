@@ -3,11 +3,7 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { Fbank } from '../audio/fbank.js';
 import { allFinite } from './detector-batch.js';
 import type { LoadRequest } from './inference-protocol.js';
-
-/** Samples that are not numbers. */
-export class UnusableInput extends Error {}
-/** The graph ran, but gave something that is not what it promises. */
-export class UnusableOutput extends Error {}
+import { UnusableInput, UnusableOutput } from './unusable.js';
 
 const UNIT_TOLERANCE = 1e-3;
 

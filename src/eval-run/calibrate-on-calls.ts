@@ -58,7 +58,7 @@ export async function calibrateOnCalls(corpus: Corpus, options: CalibrateOptions
     modelId: path.modelId,
     cohortTop,
     cohortSha256: cohort.sha256,
-    speechDetector: path.speechDetector,
+    speechDetector: path.speechDetectorId,
   };
   const calls = await hearCalls(corpus, LOOKS, options);
   const trials = scoreCalls(calls, normaliser);

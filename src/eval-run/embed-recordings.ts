@@ -49,7 +49,7 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
     JSON.stringify(degradation.steps),
     degradation.steps.some(({ kind }) => kind === 'noise') ? (options.noiseHash ?? '') : '',
     path.modelSha256,
-    path.speechDetector,
+    path.speechDetectorId,
     `${path.modelId} pipeline ${PIPELINE_VERSION} max ${maxSpeechMs}`,
   ]);
   const cached = await cache?.read(key);

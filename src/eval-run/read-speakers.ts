@@ -34,6 +34,8 @@ export interface ChosenSpeakers {
 export const HELD_OUT: ReadonlyMap<string, number> = new Map([
   ['speechocean762', 25],
   ['dspspeech20', 4],
+  ['librispeech', 25],
+  ['speech-commands-test', 24],
 ]);
 
 /** Throws `EvaluationError` for a folder without labelled speech, and for names that no speaker or corpus has. */

@@ -94,7 +94,7 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
         id: service.modelId,
         sha256: service.modelSha256,
         fittedOn: service.fittedOn,
-        speechDetector: service.speechDetector,
+        speechDetector: service.speechDetectorId,
       },
       settings: {
         resamples: plan.bootstrap.resamples,

@@ -18,10 +18,10 @@ import { WorkerRecordingDecoder } from '../recordings/worker-recording-decoder.j
 import type { Sound } from './degradations.js';
 
 /**
- * Counts up whenever the way from audio to embedding changes (decoder, gate, detector, windows, pooling), so that nothing
- * made the old way is taken from a cache.
+ * Counts up whenever the way from audio to embedding changes (decoder, degradations, gate, detector, windows, pooling), so that
+ * nothing made the old way is taken from a cache.
  */
-export const PIPELINE_VERSION = 2;
+export const PIPELINE_VERSION = 3;
 
 /** The way of a model whose package may be without cohort and calibration yet. */
 export interface SpeechPath {
@@ -29,7 +29,7 @@ export interface SpeechPath {
   /** Identifies the weights: the manifest's SHA-256 of `model.onnx`. */
   readonly modelSha256: string;
   /** Identifies the speech detector, see `RunningModel`. */
-  readonly speechDetector: string;
+  readonly speechDetectorId: string;
   readonly sampleRateHz: number;
   readonly minWindowMs: number;
   /** Values per embedding. */
@@ -103,7 +103,7 @@ async function startPath(
   return {
     modelId: manifest.id,
     modelSha256: manifest.model.sha256,
-    speechDetector: model.speechDetector,
+    speechDetectorId: model.speechDetectorId,
     sampleRateHz: model.detector.sampleRateHz,
     minWindowMs: manifest.window.minMs,
     embeddingSize: manifest.embeddingSize,

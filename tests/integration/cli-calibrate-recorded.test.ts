@@ -138,9 +138,9 @@ describe('calibrate --recorded', { timeout: 120_000 }, () => {
     const after = calibrationSchema.parse(JSON.parse(text));
     expect(after.tails.map(({ netSpeechMs }) => netSpeechMs)).toEqual([2000, 10_000]);
     expect(after.tails[0]).toEqual(before.tails[0]);
-    const { cohortSha256, speechDetector, ...kept } = after;
+    const { cohortSha256, ...kept } = after;
     expect({ ...kept, tails: [] }).toEqual({ ...before, tails: [] });
-    expect([cohortSha256, speechDetector]).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/), 'silero']);
+    expect(cohortSha256).toMatch(/^[0-9a-f]{64}$/);
     for (const said of [dry.out, run.out, text]) {
       expect(privacyLeaks(said, [...userIds, PHONE, key])).toEqual([]);
     }

@@ -282,7 +282,11 @@ class Package(unittest.TestCase):
             self.assertEqual([read()["speechDetector"]["bytes"], read()["cohort"]], [14, {"count": 3}])
             (folder / "some-model" / "model.onnx").write_bytes(b"other network")
             self.assertEqual(package.refresh(folder / "some-model"), ["model.onnx"])
-            self.assertEqual([read()["model"]["bytes"], read()["cohort"]], [13, None])
+            self.assertEqual([read()["model"]["bytes"], read()["cohort"], read()["unverified"]], [13, None, [package.OTHER_NETWORK]])
+            (folder / "some-model" / "speech.onnx").unlink()
+            self.assertEqual(package.refresh(folder / "some-model"), ["speech.onnx"])
+            self.assertNotIn("speechDetector", read())
+            self.assertEqual(package.refresh(folder / "some-model"), [])
 
 
 class Corpora(unittest.TestCase):
