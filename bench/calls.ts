@@ -22,6 +22,7 @@ const USAGE = `npm run bench:calls -- [options]
   --variant <name>    how the listen sockets behave (documented)
   --workers <n>       server processes (1)
   --detector <name>   auto or silero, as SPEECH_DETECTOR (auto)
+  --model <id>        model package, as MODEL_ID (the default one)
   --children <n>      inference processes per server process (default: cores / workers)
   --profile           say where the server's time went (a run of its own: profiling costs time, too)
   --find-max          search the largest number of calls, from --calls on
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     variant: { type: 'string', default: 'documented' },
     workers: { type: 'string', default: '1' },
     detector: { type: 'string', default: 'auto' },
+    model: { type: 'string' },
     children: { type: 'string' },
     profile: { type: 'boolean', default: false },
     'find-max': { type: 'boolean', default: false },
@@ -64,6 +66,7 @@ async function run(calls: number, seconds: number): Promise<Run> {
       ...benchEnvironment(calls),
       WORKERS: values.workers,
       SPEECH_DETECTOR: values.detector,
+      ...(values.model ? { MODEL_ID: values.model } : {}),
       ...(values.children ? { INFERENCE_CHILDREN: values.children } : {}),
     },
     { watched: false, nodeOptions: profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [] },

@@ -16,6 +16,7 @@ const USAGE = `npm run soak -- [options]
   --calls <n>           calls at once (50)
   --every <seconds>     between two lines (30)
   --max-growth-mib <n>  memory that the fitted line may rise over the second half, server and inference each (32)
+  --model <id>          model package, as MODEL_ID (the default one)
   --workers <n>         server processes (1)
   --children <n>        inference processes per server process (default: cores / workers)`;
 
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     calls: { type: 'string', default: '50' },
     every: { type: 'string', default: '30' },
     'max-growth-mib': { type: 'string', default: '32' },
+    model: { type: 'string' },
     workers: { type: 'string', default: '1' },
     children: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
@@ -58,6 +60,7 @@ const service = await startLocalService(
   {
     ...benchEnvironment(calls),
     WORKERS: values.workers,
+    ...(values.model ? { MODEL_ID: values.model } : {}),
     ...(values.children ? { INFERENCE_CHILDREN: values.children } : {}),
   },
   { watched: false },

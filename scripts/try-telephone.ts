@@ -3,7 +3,6 @@
  * call each, then verifies each with another call of the same person and with calls of others, all over HTTP and
  * simulated listen sockets, and counts what was decided.
  */
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CALL_RATE_HZ, readCallAudio } from '../src/cli/call-audio.js';
 import { loadConfig } from '../src/config/config.js';
@@ -22,10 +21,14 @@ const { values, positionals } = parseArgs({
     parallel: { type: 'string', default: '8' },
   },
 });
-const folder = positionals[0] ?? join(import.meta.dirname, '../../shared/speech/telephone-dev');
+const [folder] = positionals;
+if (folder === undefined) {
+  console.error('usage: npm run try:telephone -- <folder of labelled telephone calls>');
+  process.exit(2);
+}
 const calls = readTelephoneCalls(folder);
 if (!calls) {
-  console.log(`skipped: no index.tsv in ${folder}. Usage: npm run try:telephone -- <folder>`);
+  console.log(`skipped: no index.tsv in ${folder}`);
   process.exit(0);
 }
 
