@@ -71,15 +71,16 @@ const CHILD_MODULE = new URL('./inference-child.js', import.meta.url);
 const RUN_TIMEOUT_MS = 10_000;
 const START_TIMEOUT_MS = 30_000;
 /**
- * Of 8 frames each, a request costs a child 1.3 ms of processor time alone, 0.46 in a run of 8, 0.42 of 16, 0.40 of 32 and 0.38 of
- * 64. A run of 32 takes as long as an embedding of 10 s; one of 64 would let others wait longer for little.
+ * Of 8 frames each, a request costs a child 0.65 ms of processor time alone, 0.45 in runs of 8 to 64 (Silero VAD: 1.3, 0.46 in a run of
+ * 8, 0.42 of 16, 0.40 of 32), and this process 0.28, 0.13 in a run of 8, 0.11 of 16, 0.08 of 32. A run of 32 takes as long as an
+ * embedding of 10 s; one of 64 would let others wait longer for nothing.
  * `npm run bench:embed -- --part calls` prints this and what follows.
  */
 const MAX_BATCH = 32;
 /**
- * Requests of live calls come one by one, so that idle children would answer each alone: two children and this process use 0.8
- * cores for 150 calls and 1.6 for 300. Gathering for 5 ms takes that to 0.5 and 0.8, 10 ms to 0.4 and 0.7, 20 ms to 0.4 and
- * 0.6. An answer comes after 10 to 13 ms (median) instead of 2, of the 256 ms of audio that it is about.
+ * Requests of live calls come one by one, so that idle children would answer each alone: two children and this process use 0.56
+ * cores for 150 calls and 1.07 for 300. Gathering for 5 ms takes that to 0.50 and 0.71, 10 ms to 0.42 and 0.73, 20 ms to 0.43 and
+ * 0.70. An answer comes after 10 to 13 ms (median) instead of 2, of the 320 ms of audio that it is about.
  */
 const GATHER_MS = 10;
 /**
