@@ -1,5 +1,5 @@
 /** `voice-auth cohort`: makes the cohort of a model package from labelled speech, and helps to choose its size. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig } from '../config/config.js';
 import { loadModelFiles } from '../embedder/model-package.js';
 import { type InstalledCohort, installCohort, requireWritable } from '../embedder/package-files.js';
@@ -31,7 +31,7 @@ interface CohortOptions {
   readonly condition: string[];
   readonly noise?: string;
   readonly skipLast: ReadonlyMap<string, number>;
-  readonly exclude: string[];
+  readonly exclude?: string[];
   readonly seed: number;
   readonly jobs?: number;
   readonly chooseOn?: string;
@@ -64,13 +64,12 @@ export function registerCohort(program: Command): void {
       ['mulaw', 'alaw', 'gsm', 'opus-12k'],
     )
     .option('--noise <folder>', 'noise recordings for noise-<snr>db')
-    .option(
-      '--skip-last <corpus=n>',
-      `leave out the last n speakers of a corpus (repeatable; by itself: ${[...HELD_OUT].map(([name, n]) => `${name}=${n}`).join(', ')})`,
-      skipLast,
-      HELD_OUT,
+    .addOption(
+      new Option('--skip-last <corpus=n>', 'leave out the last n speakers of a corpus (repeatable)')
+        .argParser(skipLast)
+        .default(HELD_OUT, [...HELD_OUT].map(([name, n]) => `${name}=${n}`).join(', ')),
     )
-    .option('--exclude <corpus/speaker...>', 'leave out these speakers', [])
+    .option('--exclude <corpus/speaker...>', 'leave out these speakers')
     .option('--seed <n>', 'seed of the drawing', count, 1)
     .option('--jobs <n>', 'inference processes, and recordings in work at once (default: INFERENCE_CHILDREN)', count)
     .option('--choose-on <folder>', 'compare sizes on these telephone calls, of people who are not in the cohort')
@@ -99,7 +98,7 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
   // Before anything that takes long: whether there is a model to embed with, and a place to write to.
   await loadModelFiles(target.modelsDir, target.modelId);
   if (!options.dryRun) await requireWritable(target.folder);
-  const chosen = await readSpeakers(folders, { skipLast: options.skipLast, exclude: new Set(options.exclude) });
+  const chosen = await readSpeakers(folders, { skipLast: options.skipLast, exclude: new Set(options.exclude ?? []) });
   const shuffled = shuffleSpeakers(chosen.speakers, options.seed).slice(0, options.speakers);
   const calls = await callsToChooseOn(options, shuffled);
   const conditions = options.condition.map(parseDegradation);
@@ -258,7 +257,7 @@ function commandOf(options: CohortOptions, { speakers }: ChosenSpeakers): string
   words.push(`--seconds ${options.seconds}`, `--condition ${options.condition.join(' ')}`);
   if (options.noise !== undefined) words.push('--noise <folder>');
   for (const [name, number] of options.skipLast) if (corpora.has(name)) words.push(`--skip-last ${name}=${number}`);
-  if (options.exclude.length > 0) words.push(`--exclude ${options.exclude.join(' ')}`);
+  if (options.exclude) words.push(`--exclude ${options.exclude.join(' ')}`);
   words.push(`--seed ${options.seed}`);
   return words.join(' ');
 }

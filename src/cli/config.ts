@@ -1,6 +1,11 @@
-/** `voice-auth config`: every setting, where it stands, secrets hidden. */
+/** `voice-auth config`: every setting, where it stands, secrets hidden; and whether a server would start with them. */
 import type { Command } from 'commander';
-import { describeEnvironment, loadConfig } from '../config/config.js';
+import { type Config, describeEnvironment, loadConfig } from '../config/config.js';
+import { ConfigurationError } from '../config/environment.js';
+import { loadModelPackage, ModelPackageError } from '../embedder/model-package.js';
+import { parseApiKeyRing } from '../http/api-keys.js';
+import { StorageError } from '../storage/storage-error.js';
+import { TemplateCipher } from '../storage/template-cipher.js';
 import { printResult, table } from './output.js';
 
 export function registerConfig(program: Command): void {
@@ -8,10 +13,34 @@ export function registerConfig(program: Command): void {
     .command('config')
     .description('check the configuration and print it, secrets hidden')
     .option('--json', 'print as one line of JSON')
-    .action((options: { json?: boolean }) => {
-      loadConfig();
+    .action(async (options: { json?: boolean }) => {
+      await requireUsable(loadConfig());
       const settings = describeEnvironment();
       const rows = settings.map(({ name, value, source, description }) => [name, value, source, description]);
       printResult(options.json === true, settings, table(['variable', 'value', 'from', 'what it is'], rows));
     });
+}
+
+/**
+ * What a server finds out of its settings only when it opens its parts: keys that cannot be read, a model package that is not there or
+ * not what its manifest says. Throws `ConfigurationError` with all problems, which name entries by position and never by value.
+ */
+export async function requireUsable({ http, storage, embedder }: Config): Promise<void> {
+  const keys = parseApiKeyRing(http.apiKeys ?? []);
+  const problems = keys.kind === 'ring' ? [] : keys.problems.map((problem) => `API_KEYS: ${problem}`);
+  if (storage.encryptionKeys) {
+    try {
+      new TemplateCipher(storage.encryptionKeys);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      problems.push(`EMBEDDING_ENCRYPTION_KEYS: ${error.message}`);
+    }
+  }
+  try {
+    await loadModelPackage(embedder.modelsDir, embedder.modelId);
+  } catch (error) {
+    if (!(error instanceof ModelPackageError)) throw error;
+    problems.push(`MODEL_ID: ${error.message}`);
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems);
 }

@@ -67,7 +67,9 @@ export function registerEval(program: Command): void {
       const found = (await readResults(path)).corpora.map((corpus) => {
         const judged = asked ? corpus.live.find(({ calibration }) => calibration === asked) : judgedCalls(corpus);
         if (!judged)
-          throw new CommandError(`${path} is without played calls${asked ? ` of calibration ${asked}` : ''}`);
+          throw new CommandError(
+            `${path} is without played calls${asked ? ` of calibration ${asked}` : ''}: run voice-auth eval run without --no-live`,
+          );
         return { name: corpus.name, judged };
       });
       const figures = { corpora: found.map(({ name, judged }) => ({ name, ...judged })) };

@@ -62,7 +62,7 @@ function savingSentences({ decisions }: CorpusResults): string[] {
     const calibrated = systems.find(({ system }) => system === 'calibrated');
     if (!calibrated) return [];
     const { saved } = calibrated;
-    const much = saved.value < WORTH_SAVING ? `: less than the ${percent(WORTH_SAVING)} hoped for` : '';
+    const much = saved.value < WORTH_SAVING ? `; a saving of ${percent(WORTH_SAVING)} is what it should bring` : '';
     const verb = saved.value >= 0 ? `costs ${percent(saved.value)} less` : `costs ${percent(-saved.value)} more`;
     const interval =
       saved.low === null || saved.high === null
