@@ -83,13 +83,13 @@ export class DecodeThread {
       if (message.kind === 'ready') ready = true;
       else this.#settle?.(message);
     });
-    const lost = (): void => {
+    // An error can overtake the messages sent before it, `ready` among them. The exit that follows it cannot: Node drains them first.
+    worker.on('error', () => undefined);
+    worker.on('exit', () => {
       if (this.#worker !== worker) return;
       this.#worker = undefined;
       this.#settle?.({ kind: ready ? 'crashed' : 'unavailable' });
-    };
-    worker.on('error', lost);
-    worker.on('exit', lost);
+    });
     // An idle thread must not keep a finished program alive.
     worker.unref();
     return worker;
