@@ -1,7 +1,7 @@
 /** `voice-auth config`: every setting, where it stands, secrets hidden; and whether a server would start with them. */
 import type { Command } from 'commander';
 import { type Config, describeEnvironment, loadConfig } from '../config/config.js';
-import { ConfigurationError } from '../config/environment.js';
+import { ConfigurationError, misspelledVariables } from '../config/environment.js';
 import { loadModelPackage, ModelPackageError } from '../embedder/model-package.js';
 import { parseApiKeyRing } from '../http/api-keys.js';
 import { StorageError } from '../storage/storage-error.js';
@@ -14,11 +14,17 @@ export function registerConfig(program: Command): void {
     .description('check the configuration and print it, secrets hidden')
     .option('--json', 'print as one line of JSON')
     .action(async (options: { json?: boolean }) => {
+      for (const sentence of misspellings()) process.stderr.write(`warning: ${sentence}\n`);
       await requireUsable(loadConfig());
       const settings = describeEnvironment();
       const rows = settings.map(({ name, value, source, description }) => [name, value, source, description]);
       printResult(options.json === true, settings, table(['variable', 'value', 'from', 'what it is'], rows));
     });
+}
+
+/** A sentence for every variable that looks like a misspelled setting; names only, no values. */
+export function misspellings(): readonly string[] {
+  return misspelledVariables().map(({ name, meant }) => `${name} is not a setting; did you mean ${meant}?`);
 }
 
 /**

@@ -6,6 +6,7 @@ import { clientEnvironment } from '../config/client-environment.js';
 import { loadConfig } from '../config/config.js';
 import { createLogger, type Logger } from '../observability/logger.js';
 import { type RunningServer, startServer } from '../server.js';
+import { misspellings, requireUsable } from './config.js';
 import { describeError } from './describe-error.js';
 import { printResult } from './output.js';
 
@@ -21,6 +22,10 @@ export function registerServe(program: Command): void {
       const config = loadConfig();
       const logger = createLogger(config.logLevel);
       dieByTheLogger(logger);
+      if (!isWorker()) {
+        for (const sentence of misspellings()) logger.warn({ event: 'misspelled_setting' }, sentence);
+        await requireUsable(config);
+      }
       if (config.workers > 1 && isWorker()) {
         const databaseTimeoutMs = config.storage.timeoutMs;
         await runWorker((link) => startServer(config, link), { databaseTimeoutMs, logger, describe: describeError });

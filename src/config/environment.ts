@@ -2,6 +2,7 @@
  * The environment variables of the service: one schema, validated once at start, every error reported together. This is
  * the only room that knows their names; `.env.example` is checked against `ENVIRONMENT` by a test.
  */
+import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { LOG_LEVELS } from '../observability/logger.js';
 
@@ -20,8 +21,14 @@ const headerName = z
   .string()
   .regex(/^[A-Za-z0-9-]{1,64}$/)
   .toLowerCase();
-const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
-const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
+const integer = (min: number, max: number) => {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.coerce.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+};
+const number = (min: number, max: number) => {
+  const error = `must be a number from ${min} to ${max}`;
+  return z.coerce.number({ error }).min(min, { error }).max(max, { error });
+};
 
 export interface Variable {
   readonly schema: z.ZodType;
@@ -256,6 +263,9 @@ export const ENVIRONMENT = {
   OTEL_SERVICE_NAME: variable(z.string().min(1).default('voice-auth'), 'Service name on traces'),
 } as const;
 
+/** Variables of the command line, which the service does not read. */
+const OTHERS: readonly string[] = ['VOICE_AUTH_URL', 'VOICE_AUTH_API_KEY'];
+
 type Variables = typeof ENVIRONMENT;
 export type EnvironmentName = keyof Variables;
 export type Environment = { readonly [K in EnvironmentName]: z.output<Variables[K]['schema']> };
@@ -284,4 +294,29 @@ export function parseEnvironment(source: Readonly<Record<string, string | undefi
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
   return values as Environment;
+}
+
+export interface Misspelling {
+  readonly name: string;
+  readonly meant: EnvironmentName;
+}
+
+/**
+ * Variables that are set, unknown here and one or two letters off a known one: they do nothing, and whoever set them believes otherwise.
+ * One letter (Levenshtein) up to 11 letters, two in longer names; names of fewer than 7 letters resemble too much that is not ours.
+ */
+export function misspelledVariables(
+  source: Readonly<Record<string, string | undefined>> = process.env,
+): readonly Misspelling[] {
+  const known = Object.keys(ENVIRONMENT) as EnvironmentName[];
+  return Object.keys(source)
+    .filter((name) => !Object.hasOwn(ENVIRONMENT, name) && !OTHERS.includes(name) && source[name] !== undefined)
+    .flatMap((name) => {
+      const candidates = known
+        .filter((one) => one.length >= 7)
+        .map((meant) => ({ name, meant, letters: distance(name.toUpperCase(), meant) }))
+        .filter(({ meant, letters }) => letters <= (meant.length < 12 ? 1 : 2))
+        .sort((a, b) => a.letters - b.letters);
+      return candidates.slice(0, 1).map(({ meant }) => ({ name, meant }));
+    });
 }

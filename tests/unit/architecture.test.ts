@@ -124,6 +124,7 @@ const PACKAGE_ROOMS: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/exporter-trace-otlp-proto': ['observability'],
   commander: ['cli'],
   'cli-progress': ['cli'],
+  'fastest-levenshtein': ['config'],
 };
 
 /** Rooms of pure code: no Node module at all, and of packages only the schema library. */

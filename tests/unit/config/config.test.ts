@@ -9,7 +9,12 @@ import {
   inheritedEnvironment,
 } from '../../../src/config/client-environment.js';
 import { describeEnvironment, loadConfig } from '../../../src/config/config.js';
-import { ConfigurationError, ENVIRONMENT, type Variable } from '../../../src/config/environment.js';
+import {
+  ConfigurationError,
+  ENVIRONMENT,
+  misspelledVariables,
+  type Variable,
+} from '../../../src/config/environment.js';
 
 type Source = Readonly<Record<string, string | undefined>>;
 
@@ -338,5 +343,33 @@ describe('the environment of the command line', () => {
   it('hands no setting of the service on to children', () => {
     const source = { PATH: '/bin', HOME: '/home/x', API_KEYS: 'a:verify:abc', SUPABASE_SERVICE_ROLE_KEY: KEY };
     expect(inheritedEnvironment(source)).toEqual({ PATH: '/bin', HOME: '/home/x' });
+  });
+});
+
+describe('a number that is none', () => {
+  it('is told what it must be, not what it was', () => {
+    expect(problemsOf({ PORT: 'abc', MAX_UPLOAD_BYTES: '1.5', VOICE_THRESHOLD: '2' })).toEqual([
+      'PORT: must be a whole number from 0 to 65535',
+      'MAX_UPLOAD_BYTES: must be a whole number from 10000 to 200000000',
+      'VOICE_THRESHOLD: must be a number from 0.3 to 0.9999',
+    ]);
+  });
+});
+
+describe('misspelledVariables', () => {
+  it('finds what is a letter or two off a setting, and says which', () => {
+    const source = { VOICE_TRESHOLD: '0.9', SUPABASE_SERVICE_ROL_KEY: 'x', API_KEY: 'y', trust_proxi: '1' };
+    expect(misspelledVariables(source)).toEqual([
+      { name: 'VOICE_TRESHOLD', meant: 'VOICE_THRESHOLD' },
+      { name: 'SUPABASE_SERVICE_ROL_KEY', meant: 'SUPABASE_SERVICE_ROLE_KEY' },
+      { name: 'API_KEY', meant: 'API_KEYS' },
+      { name: 'trust_proxi', meant: 'TRUST_PROXY' },
+    ]);
+  });
+
+  it('says nothing of settings, of the variables of the command line and of what is not ours', () => {
+    const settings = Object.fromEntries(Object.keys(ENVIRONMENT).map((name) => [name, '1']));
+    const others = { VOICE_AUTH_URL: 'x', VOICE_AUTH_API_KEY: 'x', PATH: 'x', SORT: 'x', NODE_ID: 'x', MODELS: 'x' };
+    expect(misspelledVariables({ ...settings, ...others, VOICE_TRESHOLD: undefined })).toEqual([]);
   });
 });
