@@ -23,9 +23,6 @@ from .speech import error_rates, train_head
 from .train import Plan, train
 
 
-# Networks that are deepened on the way.
-DEEPER = {"resnet": "resnet-deep"}
-
 TELEPHONE = "WUW Corpus II, real telephone calls, another call of the same person, cosine"
 
 
@@ -35,15 +32,9 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
     if not (features_folder / "features.json").exists():
         prepare.prepare(speech, features_folder, versions)
     train(Plan(network=network, steps=steps), features_folder, out / "main", device=device)
-    last = out / "main" / "checkpoint.pt"
-    deep = DEEPER.get(network)
-    if deep is not None:
-        # A third of the steps is enough of the deeper network, whose steps take half as long again.
-        train(Plan(network=deep, steps=steps // 2, rate=1.5e-3, seed=3), features_folder, out / "deep", last, device)
-        last = out / "deep" / "checkpoint.pt"
     # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
-    fine = Plan(network=deep or network, steps=steps * 4 // 100, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
-    train(fine, features_folder, out / "fine", last, device)
+    fine = Plan(network=network, steps=steps * 4 // 100, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
+    train(fine, features_folder, out / "fine", out / "main" / "checkpoint.pt", device)
     if not (out / "speech.pt").exists():
         torch.save(train_head(Features(features_folder), speech_steps).state_dict(), out / "speech.part")
         (out / "speech.part").rename(out / "speech.pt")

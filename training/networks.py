@@ -93,7 +93,6 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...] = (32, 64, 128), blocks: tuple[int, ...] = (2, 2, 2), gate: bool = False) -> None:
         super().__init__()
-        self.blocks = blocks
         self.stem = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
         self.stem_norm = nn.BatchNorm2d(channels[0])
         layers: list[nn.Module] = []
@@ -113,31 +112,6 @@ class ResNet(nn.Module):
         x = features.transpose(1, 2).unsqueeze(1)
         x = self.body(torch.relu(self.stem_norm(self.stem(x))))
         return self.head(torch.relu(self.mix_norm(self.mix(x.flatten(1, 2)))))
-
-
-def deepened(state: dict[str, Tensor], shallow: ResNet, deep: ResNet) -> dict[str, Tensor]:
-    """The weights of a shallower network for a deeper one of the same channels: what it has more of are blocks at the ends of its stages, which at
-    first change nothing (their last normalisation has scale 0; Goyal et al., 2017), so that training goes on where the shallower one stopped.
-
-    Raises ValueError where a stage of `deep` has fewer blocks than that of `shallow`, or there are other stages.
-    """
-    if len(shallow.blocks) != len(deep.blocks) or any(few > many for few, many in zip(shallow.blocks, deep.blocks)):
-        raise ValueError(f"Blocks {shallow.blocks} cannot be deepened to {deep.blocks}.")
-    source: list[int | None] = []
-    for few, many in zip(shallow.blocks, deep.blocks):
-        first = sum(block is not None for block in source)
-        source += [*range(first, first + few), *[None] * (many - few)]
-    result = {key: value for key, value in state.items() if not key.startswith("body.")}
-    for key, value in deep.state_dict().items():
-        if not key.startswith("body."):
-            continue
-        _, index, rest = key.split(".", 2)
-        block = source[int(index)]
-        if block is not None:
-            result[key] = state[f"body.{block}.{rest}"]
-        else:
-            result[key] = torch.zeros_like(value) if rest == "second_norm.weight" else value
-    return result
 
 
 class Res2Block(nn.Module):
@@ -240,10 +214,8 @@ class DenseTdnn(nn.Module):
 
 NETWORKS = {
     "resnet": lambda: ResNet(),
-    "resnet-deep": lambda: ResNet(blocks=(2, 4, 4)),
     "resnet-se": lambda: ResNet(gate=True),
     "ecapa": lambda: EcapaTdnn(),
     "dense-tdnn": lambda: DenseTdnn(),
     "tiny": lambda: ResNet((8, 16, 32), (1, 1, 1)),
-    "tiny-deep": lambda: ResNet((8, 16, 32), (1, 2, 2)),
 }

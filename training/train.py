@@ -20,7 +20,7 @@ from .dataset import Batch, Features, Sampler
 from .evaluate import embedder, held_out
 from .frontend import FRAMES_PER_SECOND
 from .losses import CrossChannelPairs, WithinCorpusMargin
-from .networks import EMBEDDING_SIZE, NETWORKS, ResNet, deepened, normalise
+from .networks import EMBEDDING_SIZE, NETWORKS, normalise
 
 
 @dataclass(frozen=True)
@@ -122,22 +122,17 @@ class Run:
         file.with_suffix(".part").rename(file)
 
     def load(self, file: Path, weights_only: bool = False) -> None:
-        """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights, which may be those of a shallower network.
-        Raises ValueError for one of other voices."""
+        """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights. Raises ValueError for one of other voices."""
         state = torch.load(file, map_location=self.device)
         classes, known = len(self.margin_loss.centres), len(state["margin"]["centres"])
         if classes != known:
             raise ValueError(f"{file} was trained on {known} voices, these features and their warps make {classes}.")
         self.margin_loss.load_state_dict(state["margin"])
         self.pair_loss.load_state_dict(state["pair"])
-        if weights_only:
-            weights, shallow = state["averaged"], NETWORKS[state["plan"]["network"]]()
-            if isinstance(shallow, ResNet) and isinstance(self.network, ResNet):
-                weights = deepened(weights, shallow, self.network)
-            self.network.load_state_dict(weights)
-            self.averaged.load_state_dict(weights)
-            return
         self.averaged.load_state_dict(state["averaged"])
+        if weights_only:
+            self.network.load_state_dict(state["averaged"])
+            return
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
@@ -185,7 +180,7 @@ def main() -> None:
     parser.add_argument("--contrast", type=float, default=Plan.contrast)
     parser.add_argument("--batch-seconds", type=float, default=Plan.batch_seconds)
     parser.add_argument("--crop-seconds", type=float, nargs=2, default=Plan.crop_seconds)
-    parser.add_argument("--from", dest="start_from", type=Path, help="checkpoint to fine-tune, or of a shallower network to go on from")
+    parser.add_argument("--from", dest="start_from", type=Path, help="checkpoint to fine-tune")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

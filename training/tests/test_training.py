@@ -9,16 +9,15 @@ import json
 import tempfile
 import unittest
 import wave
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, package, prepare, speech
-from training.dataset import WARPS, Features, Sampler, warp_matrix
+from training.dataset import Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
-from training.networks import EMBEDDING_SIZE, NETWORKS, deepened, normalise
+from training.networks import EMBEDDING_SIZE, NETWORKS, normalise
 from training.train import Plan, Run, train
 
 
@@ -215,18 +214,6 @@ class Evaluation(unittest.TestCase):
             with torch.no_grad():
                 self.assertEqual(network(torch.randn(2, 151, frontend.BANDS)).shape, (2, EMBEDDING_SIZE), name)
 
-    def test_a_deepened_network_starts_where_the_shallower_one_is(self) -> None:
-        torch.manual_seed(1)
-        shallow, deep = NETWORKS["tiny"](), NETWORKS["tiny-deep"]()
-        shallow(torch.randn(8, 151, frontend.BANDS))  # moves the running means and variances
-        deep.load_state_dict(deepened(shallow.state_dict(), shallow, deep))
-        crops = torch.randn(2, 151, frontend.BANDS)
-        with torch.no_grad():
-            torch.testing.assert_close(deep.eval()(crops), shallow.eval()(crops))
-        self.assertGreater(len(deep.body), len(shallow.body))
-        with self.assertRaises(ValueError):
-            deepened(deep.state_dict(), deep, shallow)
-
     def test_exported_network_agrees_with_onnxruntime(self) -> None:
         torch.manual_seed(1)
         network = NETWORKS["tiny"]().eval()
@@ -263,8 +250,8 @@ class Training(unittest.TestCase):
             sampler = Sampler(features)
             batch = sampler.draw(6, 120, np.random.default_rng(1))
             self.assertEqual(tuple(batch.power.shape), (12, 120, frontend.BANDS))
-            self.assertEqual(len(sampler.corpus_of_class), len(WARPS) * len(sampler.voices))
-            self.assertEqual(sorted((batch.labels // len(WARPS)).tolist()), list(range(6)))
+            self.assertEqual(len(sampler.corpus_of_class), 3 * len(sampler.voices))
+            self.assertEqual(sorted((batch.labels // 3).tolist()), list(range(6)))
             straight = train(plan, folder / "features", folder / "straight")
             stopped = Run(plan, features, "cpu")
             for _ in range(2):
@@ -272,11 +259,9 @@ class Training(unittest.TestCase):
             (folder / "resumed").mkdir()
             stopped.save(folder / "resumed" / "checkpoint.pt")
             resumed = train(plan, folder / "features", folder / "resumed")
-            deeper = train(replace(plan, network="tiny-deep"), folder / "features", folder / "deeper", folder / "resumed" / "checkpoint.pt")
         self.assertEqual(resumed.step, 4)
         for ours, theirs in zip(straight.averaged.state_dict().values(), resumed.averaged.state_dict().values()):
             torch.testing.assert_close(ours, theirs)
-        self.assertEqual([deeper.step, deeper.plan.network], [4, "tiny-deep"])
 
 
 class Package(unittest.TestCase):
