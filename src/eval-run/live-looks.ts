@@ -6,7 +6,7 @@ import type { Calibration } from '../domain/scoring/calibration.js';
 import { fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
 import { type CallScores, playCall } from '../evaluation/call-procedure.js';
-import { acceptedShares, falseMatchesPerOwner } from '../evaluation/decisions.js';
+import { acceptedShares, acceptedSharesPerPerson, falseMatchesPerOwner } from '../evaluation/decisions.js';
 import { fitTails, LOOKS_S, MIN_SPEECH_MS } from '../evaluation/fit-calibration.js';
 import { numberSpeakers } from '../evaluation/measure.js';
 import type { CorpusResults } from '../evaluation/results.js';
@@ -119,6 +119,11 @@ export function playCalls(
       options.bootstrap,
     );
   const ownersAccepted = shares(owners, ownerTimes, Number.POSITIVE_INFINITY);
+  const eachOwnerAccepted = acceptedSharesPerPerson(
+    speakersOf(owners.map(({ trial }) => trial)),
+    ownerTimes.map((row) => acceptedWithin(row, Number.POSITIVE_INFINITY)),
+    options.bootstrap,
+  );
   const acceptedAfter = ACCEPTED_AFTER_S.map((seconds) => ({ seconds, byRow: shares(owners, ownerTimes, seconds) }));
   const observed = shares(strangers, strangerTimes, Number.POSITIVE_INFINITY);
   const pretended = speakersOf(strangers.map(({ trial }) => trial)).enroll;
@@ -132,6 +137,7 @@ export function playCalls(
       claimed: fmrFromScore(threshold),
       observed: reported(observed[row]!),
       ownersAccepted: reported(ownersAccepted[row]!),
+      eachOwnerAccepted: reported(eachOwnerAccepted[row]!),
       medianSpeechS: times[times.length >> 1] ?? null,
       perOwner: {
         mean: perOwner[row]!.mean,

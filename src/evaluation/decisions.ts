@@ -55,11 +55,11 @@ export function compareDecisions(
 
 /**
  * Shares of accepted trials of one class at several settings, with intervals: observed false matches per claim, or owners
- * accepted per threshold. `accepted[k][i]`: whether setting k accepts trial i.
+ * accepted per threshold. `accepted[k][i]`: 1 where setting k accepts trial i, else 0.
  */
 export function acceptedShares(
   speakers: TrialSpeakers,
-  accepted: readonly Uint8Array[],
+  accepted: readonly ArrayLike<number>[],
   bootstrap: BootstrapOptions,
 ): readonly Estimate[] {
   const statistic = (weights: Float64Array): readonly number[] | undefined => {
@@ -78,6 +78,21 @@ export function acceptedShares(
   return values.map((value, index) => ({ value, interval: intervals[index] }));
 }
 
+/**
+ * The same with every person who enrolled counting once, however many trials there are of them: of people with many calls, some would
+ * otherwise drown the rest. For target trials.
+ */
+export function acceptedSharesPerPerson(
+  speakers: TrialSpeakers,
+  accepted: readonly ArrayLike<number>[],
+  bootstrap: BootstrapOptions,
+): readonly Estimate[] {
+  const byPerson = accepted.map((row) => sharesByPerson(speakers.enroll, row));
+  const people = Uint32Array.from(byPerson[0]?.keys() ?? []);
+  const shares = byPerson.map((share) => Float64Array.from(share.values()));
+  return acceptedShares({ enroll: people, test: people, speakers: speakers.speakers }, shares, bootstrap);
+}
+
 export interface PerOwner {
   /** Average over the owners, each of whom counts the same however often somebody pretended to be them. */
   readonly mean: number;
@@ -93,15 +108,8 @@ export interface PerOwner {
  * others. `accepted[i]`: 1 where the attempt on owner `owners[i]` was accepted, else 0. Throws `RangeError` without attempts.
  */
 export function falseMatchesPerOwner(owners: ArrayLike<number>, accepted: ArrayLike<number>): PerOwner {
-  const byOwner = new Map<number, { attempts: number; accepted: number }>();
-  for (let i = 0; i < owners.length; i++) {
-    const sums = byOwner.get(owners[i]!) ?? { attempts: 0, accepted: 0 };
-    sums.attempts += 1;
-    sums.accepted += accepted[i]!;
-    byOwner.set(owners[i]!, sums);
-  }
-  if (byOwner.size === 0) throw new RangeError('no attempts to count');
-  const rates = Float64Array.from(byOwner.values(), (sums) => sums.accepted / sums.attempts).sort();
+  const rates = Float64Array.from(sharesByPerson(owners, accepted).values()).sort();
+  if (rates.length === 0) throw new RangeError('no attempts to count');
   return {
     mean: rates.reduce((sum, rate) => sum + rate, 0) / rates.length,
     ninthTenth: quantile(rates, 0.9),
@@ -129,4 +137,16 @@ function errorRates(isTarget: Uint8Array, accepted: ArrayLike<number>, weights: 
     }
   }
   return targets > 0 && nontargets > 0 ? { pMiss: missed / targets, pFa: matched / nontargets } : undefined;
+}
+
+/** Share of each person's trials that were accepted, in the order in which people first appear. */
+function sharesByPerson(people: ArrayLike<number>, accepted: ArrayLike<number>): ReadonlyMap<number, number> {
+  const sums = new Map<number, { trials: number; accepted: number }>();
+  for (let i = 0; i < people.length; i++) {
+    const sum = sums.get(people[i]!) ?? { trials: 0, accepted: 0 };
+    sum.trials += 1;
+    sum.accepted += accepted[i]!;
+    sums.set(people[i]!, sum);
+  }
+  return new Map([...sums].map(([person, sum]) => [person, sum.accepted / sum.trials]));
 }

@@ -152,7 +152,7 @@ function thresholdSection(corpus: CorpusResults): string {
         `<tr${index === 0 ? ' class="first"' : ''}>${head}<td>${row.threshold}</td><td>${percent(row.claimed)}</td><td>${rate(row.observed)}</td>` +
         `<td>${perOwnerCell(row.perOwner)}</td><td>${percent(row.perOwner.matched)}</td>` +
         row.acceptedAfter.map(({ share }) => `<td>${rate(share)}</td>`).join('') +
-        `<td>${rate(row.ownersAccepted)}</td><td>${median}</td></tr>`
+        `<td>${rate(row.ownersAccepted)}</td><td>${row.eachOwnerAccepted ? rate(row.eachOwnerAccepted) : '-'}</td><td>${median}</td></tr>`
       );
     }),
   );
@@ -169,11 +169,12 @@ function thresholdSection(corpus: CorpusResults): string {
         'owners matched at all',
         ...times.map((time) => `owners accepted ${time}`),
         'in the end',
+        'the same, every owner counting once',
         'half of them within',
       ],
       rows,
       'Figures with 95 % intervals below them. Per owner: share of the strangers pretending to be one person who are accepted, over the people. Owners accepted: share of ' +
-        'their calls, also of those that were over before.',
+        'their calls, also of those that were over before; people with many calls weigh more, except where every owner counts once.',
     ) +
     '</section>'
   );

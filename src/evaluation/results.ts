@@ -65,6 +65,8 @@ const live = z.strictObject({
       claimed: z.number(),
       observed: estimate,
       ownersAccepted: estimate,
+      /** The same with every owner counting once, however many calls there are of them; absent in results from before it was counted. */
+      eachOwnerAccepted: estimate.optional(),
       medianSpeechS: z.number().nullable(),
       /** Shares of the strangers' attempts on one person that were accepted, over the people. */
       perOwner: z.strictObject({

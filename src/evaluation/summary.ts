@@ -47,10 +47,13 @@ function liveSentence(corpus: CorpusResults): string[] {
         ? 'fewer than claimed'
         : 'the interval includes the claim';
   const time = row.medianSpeechS === null ? '' : `, half of these within ${row.medianSpeechS} s of speech`;
+  const each = row.eachOwnerAccepted
+    ? ` (${withInterval(row.eachOwnerAccepted)} when every owner counts once, however many calls there are of them)`
+    : '';
   const how =
     checked.calibration === 'cross-validated' ? 'calibrated on other people' : 'with the calibration as shipped';
   return [
-    `Whole calls at the default threshold of ${row.threshold} (${how}): ${withInterval(row.ownersAccepted)} of owners are accepted${time}. ` +
+    `Whole calls at the default threshold of ${row.threshold} (${how}): ${withInterval(row.ownersAccepted)} of calls by owners are accepted${each}${time}. ` +
       `False matches: ${percent(claimed)} claimed, ${withInterval(observed)} observed; ${verdict}.`,
   ];
 }

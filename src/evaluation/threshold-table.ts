@@ -35,6 +35,7 @@ export function thresholdTable(judged: PlayedCalls): ThresholdTable {
         ? []
         : [`owners accepted after ${first} of speech`, ...later.map((time) => `after ${time}`)]),
       'in the end',
+      'the same, every owner counting once',
     ],
     rows: [...judged.rows].sort((a, b) => a.threshold - b.threshold).map(cellsOf),
   };
@@ -61,6 +62,7 @@ function cellsOf(row: LiveRow): string[] {
     percent(row.perOwner.matched),
     ...row.acceptedAfter.map(({ share }) => withInterval(share)),
     withInterval(row.ownersAccepted),
+    row.eachOwnerAccepted ? withInterval(row.eachOwnerAccepted) : '-',
   ];
 }
 

@@ -78,6 +78,7 @@ export function toyResults(): Results {
               claimed: (1 - threshold) ** 3,
               observed: estimate(0.006),
               ownersAccepted: estimate(0.4),
+              eachOwnerAccepted: estimate(0.32),
               medianSpeechS: 4,
               perOwner: { mean: 0.008, ninthTenth: 0.025, matched: 0.3 },
               acceptedAfter: [

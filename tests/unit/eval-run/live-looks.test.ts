@@ -45,7 +45,7 @@ describe('played calls', () => {
   })!;
 
   it('say how many owners are accepted after so much speech, as the curve does', () => {
-    for (const { acceptedAfter, curve, ownersAccepted } of played.rows) {
+    for (const { acceptedAfter, curve, ownersAccepted, eachOwnerAccepted } of played.rows) {
       expect(acceptedAfter.map(({ seconds, share }) => [seconds, share.value])).toEqual([
         [3, 1 / 5],
         [5, 2 / 5],
@@ -54,6 +54,8 @@ describe('played calls', () => {
       const onCurve = new Map(curve);
       for (const { seconds, share } of acceptedAfter) expect(onCurve.get(seconds)).toBe(share.value);
       expect(ownersAccepted.value).toBe(4 / 5);
+      // All calls of a and b, and none of c, who has one.
+      expect(eachOwnerAccepted?.value).toBeCloseTo(2 / 3, 12);
     }
   });
 

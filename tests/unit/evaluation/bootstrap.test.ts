@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bootstrapBySpeaker, quantile, weighTrials } from '../../../src/evaluation/bootstrap.js';
-import { acceptedShares, compareDecisions } from '../../../src/evaluation/decisions.js';
+import { acceptedShares, acceptedSharesPerPerson, compareDecisions } from '../../../src/evaluation/decisions.js';
 import { measure, numberSpeakers } from '../../../src/evaluation/measure.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 
@@ -87,6 +87,21 @@ describe('bootstrapBySpeaker', () => {
     };
     expect(interval(100)).toEqual(interval(1));
     expect(interval(1).interval!.high - interval(1).interval!.low).toBeGreaterThan(0.4);
+  });
+
+  it('lets every person count once, however many trials there are of one', () => {
+    // Of the four trials of person 0 all are accepted, of the one each of persons 1 and 2 none.
+    const own = Uint32Array.from([0, 1, 0, 2, 0, 0]);
+    const accepted = Uint8Array.from(own, (person) => (person === 0 ? 1 : 0));
+    const perPerson = (...people: number[]) => {
+      const ids = Uint32Array.from(people);
+      const rows = [Uint8Array.from(ids, (person) => (person === 0 ? 1 : 0))];
+      return acceptedSharesPerPerson({ enroll: ids, test: ids, speakers: 3 }, rows, { resamples: 300, seed: 3 })[0]!;
+    };
+    const [pooled] = acceptedShares({ enroll: own, test: own, speakers: 3 }, [accepted], { resamples: 300, seed: 3 });
+    expect(pooled!.value).toBeCloseTo(4 / 6, 12);
+    expect(perPerson(...own).value).toBeCloseTo(1 / 3, 12);
+    expect(perPerson(...own)).toEqual(perPerson(0, 1, 2));
   });
 
   it('draws again what cannot be measured, and gives up when nothing can', () => {
