@@ -55,7 +55,7 @@ export function compareDecisions(
 
 /**
  * Shares of accepted trials of one class at several settings, with intervals: observed false matches per claim, or owners
- * accepted per threshold. `accepted[k][i]`: 1 where setting k accepts trial i, else 0.
+ * accepted per threshold. `accepted[k][i]`: how much of trial i setting k accepts, 0 or 1 for a single one.
  */
 export function acceptedShares(
   speakers: TrialSpeakers,
