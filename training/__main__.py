@@ -1,4 +1,4 @@
-"""Retrains the speaker embedder end to end: corpora -> features -> network -> fine-tuned network -> ONNX, and its error rates.
+"""Retrains the speaker embedder end to end: corpora -> features -> network -> fine-tuned and compensated network -> ONNX, and its error rates.
 
     python3 -m training --speech <folder of corpora> --out <folder>
     python3 -m training --smoke
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from . import corpora, evaluate, export, prepare, synthetic
+from .compensation import compensate, write_compensated
 from .dataset import Features
 from .networks import NETWORKS
 from .package import write_package
@@ -35,6 +36,8 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
     # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
     fine = Plan(network=network, steps=steps * 4 // 100, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
     train(fine, features_folder, out / "fine", out / "main" / "checkpoint.pt", device)
+    if not (out / "compensated.pt").exists():
+        write_compensated(out / "fine" / "checkpoint.pt", Features(features_folder), out / "compensated.pt")
     if not (out / "speech.pt").exists():
         torch.save(train_head(Features(features_folder), speech_steps).state_dict(), out / "speech.part")
         (out / "speech.part").rename(out / "speech.pt")
@@ -42,8 +45,8 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
 
 
 def finish(speech: Path, out: Path, model_id: str) -> None:
-    """The fine-tuned network of a run as a checked model package, with its error rates."""
-    trained = export.load_network(out / "fine" / "checkpoint.pt")
+    """The compensated network of a run as a checked model package, with its error rates."""
+    trained = export.load_network(out / "compensated.pt")
     package = out / model_id
     package.mkdir(exist_ok=True)
     export.export(trained, package / "model.onnx")
@@ -75,7 +78,8 @@ def smoke() -> None:
         prepare.prepare(folder / "speech", folder / "features", 3, speeds=(100,), names=("synthetic",))
         plan = Plan(network="tiny", steps=160, batch_seconds=120.0, crop_seconds=(1.5, 2.5), average=0.95, half=False)
         run = train(plan, folder / "features", folder / "run")
-        rates = evaluate.held_out(evaluate.embedder(run.averaged), Features(folder / "features"))
+        network = compensate(run.averaged, Features(folder / "features"))
+        rates = evaluate.held_out(evaluate.embedder(network), Features(folder / "features"))
         print({data: round(rate, 3) for data, rate in rates.items()})
         worst = max(rates.values())
         if not rates or worst > 0.25:
@@ -85,8 +89,8 @@ def smoke() -> None:
         print({data: round(rate, 3) for data, rate in found.items()})
         if found.get("speech, clean: missed", 1.0) + found.get("pauses, clean: found", 1.0) > 0.7:
             raise SystemExit("The speech detector has not learned: it does not tell speech from pauses.")
-        export.export(run.averaged, folder / "model.onnx")
-        print(f"exported: within {export.parity(run.averaged, folder / 'model.onnx'):.0e} of onnxruntime")
+        export.export(network, folder / "model.onnx")
+        print(f"exported: within {export.parity(network, folder / 'model.onnx'):.0e} of onnxruntime")
         export.export(head, folder / "speech.onnx")
         print(f"exported: within {export.parity(head, folder / 'speech.onnx'):.0e} of onnxruntime")
         write_package(folder / "model.onnx", folder / "speech.onnx", folder / "package", "python3 -m training --smoke", {"synthetic": rates})

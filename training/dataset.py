@@ -12,8 +12,10 @@ from torch import Tensor
 
 from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_power, mel_to_hertz
 
-# The spectrum stretched or squeezed by 7 %, the pace as it was: other voices (vocal tract length perturbation, Jaitly & Hinton, ICML workshop 2013).
-WARPS = (1.0, 0.93, 1.07)
+# The spectrum stretched or squeezed by 7 % or an eighth, the pace as it was: other voices (vocal tract length perturbation, Jaitly & Hinton, ICML workshop 2013).
+WARPS = (1.0, 0.93, 1.07, 0.88, 1.13)
+# How often a crop is left as it is; the others share the rest.
+UNWARPED = 0.4
 
 
 # Counts up whenever prepare.py makes something else of the same speech.
@@ -83,7 +85,7 @@ def warp_matrix(factor: float) -> np.ndarray:
 
 class Sampler:
     """Draws batches. A class is a speaker at a speed and a warp; a speaker is drawn in proportion to the root of the seconds that
-    there are of them, half of the time as they are. Neighbours in a batch are of one corpus."""
+    there are of them. Neighbours in a batch are of one corpus."""
 
     def __init__(self, features: Features) -> None:
         self.features = features
@@ -101,7 +103,8 @@ class Sampler:
     def draw(self, speakers: int, frames: int, random: np.random.Generator) -> Batch:
         """A batch of `speakers` different speakers at a speed, ordered by corpus so that neighbours can share a call."""
         chosen = np.sort(random.choice(len(self.voices), speakers, replace=False, p=self.odds))
-        warps = random.choice(len(WARPS), speakers, p=[0.5, 0.25, 0.25])
+        others = len(WARPS) - 1
+        warps = random.choice(len(WARPS), speakers, p=[UNWARPED, *[(1 - UNWARPED) / others] * others])
         power = np.empty((2 * speakers, frames, BANDS), np.float32)
         already = np.zeros(2 * speakers, np.float32)
         for row, voice in enumerate(chosen):

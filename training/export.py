@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .frontend import HOP_SECONDS, WINDOW_SECONDS, analysis_window, mel_filters
-from .networks import NETWORKS, normalise
+from .networks import NETWORKS, Compensated, normalise
 from .speech import CAUTION, SpeechHead
 
 RATE = 16000
@@ -72,10 +72,12 @@ class ExportedSpeech(nn.Module):
 
 
 def load_network(checkpoint: Path) -> nn.Module:
-    """The averaged network of a checkpoint, in evaluation mode."""
+    """The averaged network of a checkpoint, with its compensation where it has one, in evaluation mode."""
     state = torch.load(checkpoint, map_location="cpu")
     network = NETWORKS[state["plan"]["network"]]()
     network.load_state_dict(state["averaged"])
+    if "compensation" in state:
+        network = Compensated(network, **state["compensation"])
     return network.eval()
 
 

@@ -212,6 +212,19 @@ class DenseTdnn(nn.Module):
         return self.head(self.leave(self.body(self.enter(self.front(self.stem(x)).flatten(1, 2)))))
 
 
+class Compensated(nn.Module):
+    """A network whose unit embeddings have `shift` [size] subtracted and are multiplied by `matrix` [size, size] (both from compensation.py)."""
+
+    def __init__(self, network: nn.Module, shift: Tensor, matrix: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("shift", shift)
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (functional.normalize(self.network(features)) - self.shift) @ self.matrix
+
+
 NETWORKS = {
     "resnet": lambda: ResNet(),
     "resnet-se": lambda: ResNet(gate=True),

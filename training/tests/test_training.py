@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, package, prepare, speech
-from training.dataset import Features, Sampler, warp_matrix
+from training.compensation import compensate, fit, simulated_calls, write_compensated
+from training.dataset import WARPS, Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
-from training.networks import EMBEDDING_SIZE, NETWORKS, normalise
+from training.networks import EMBEDDING_SIZE, NETWORKS, Compensated, normalise
 from training.train import Plan, Run, train
 
 
@@ -223,6 +224,38 @@ class Evaluation(unittest.TestCase):
             self.assertLess(export.parity(network, file), 1e-4)
 
 
+class Compensation(unittest.TestCase):
+    def embeddings(self) -> np.ndarray:
+        """2,000 unit vectors around a common direction, spread widely in two of twelve dimensions."""
+        random = np.random.default_rng(4)
+        rows = random.standard_normal((2000, 12)) * ([0.6, 0.4] + [0.1] * 10) + 0.2
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def test_whitens_and_centres_as_far_as_asked(self) -> None:
+        rows = self.embeddings()
+        spread = np.linalg.eigvalsh(np.cov(rows.T))
+        for whitening in (0.0, 0.5, 1.0):
+            shift, matrix = fit(rows, 0.5, whitening)
+            np.testing.assert_allclose(shift, rows.mean(0) / 2, atol=1e-6)
+            left = np.linalg.eigvalsh(np.cov((rows @ matrix.numpy()).T))
+            # Every variance to the power of what is left of it, up to one factor for all.
+            ratio = np.sort(left) / spread ** (1 - whitening)
+            np.testing.assert_allclose(ratio / ratio.mean(), 1, atol=1e-3)
+
+    def test_directions_without_variance_stay_small(self) -> None:
+        # Fewer rows than dimensions.
+        _, matrix = fit(self.embeddings()[:6])
+        self.assertTrue(np.isfinite(matrix.numpy()).all())
+        self.assertLess(np.linalg.cond(matrix.numpy()), 10)
+
+    def test_of_nothing_changes_nothing(self) -> None:
+        torch.manual_seed(1)
+        network = NETWORKS["tiny"]().eval()
+        features = torch.randn(2, 151, frontend.BANDS)
+        with torch.no_grad():
+            torch.testing.assert_close(Compensated(network, torch.zeros(EMBEDDING_SIZE), torch.eye(EMBEDDING_SIZE))(features), torch.nn.functional.normalize(network(features)))
+
+
 def write_corpus(folder: Path, speakers: int, seconds: float) -> None:
     """A corpus of bursts of noise, one file a speaker."""
     folder.mkdir(parents=True)
@@ -250,8 +283,8 @@ class Training(unittest.TestCase):
             sampler = Sampler(features)
             batch = sampler.draw(6, 120, np.random.default_rng(1))
             self.assertEqual(tuple(batch.power.shape), (12, 120, frontend.BANDS))
-            self.assertEqual(len(sampler.corpus_of_class), 3 * len(sampler.voices))
-            self.assertEqual(sorted((batch.labels // 3).tolist()), list(range(6)))
+            self.assertEqual(len(sampler.corpus_of_class), len(WARPS) * len(sampler.voices))
+            self.assertEqual(sorted((batch.labels // len(WARPS)).tolist()), list(range(6)))
             straight = train(plan, folder / "features", folder / "straight")
             stopped = Run(plan, features, "cpu")
             for _ in range(2):
@@ -259,6 +292,16 @@ class Training(unittest.TestCase):
             (folder / "resumed").mkdir()
             stopped.save(folder / "resumed" / "checkpoint.pt")
             resumed = train(plan, folder / "features", folder / "resumed")
+            compensated = compensate(resumed.averaged, features)
+            # Six training speakers in two simulated calls each, one piece of 5 s.
+            self.assertEqual(simulated_calls(evaluate.embedder(resumed.averaged), features).shape, (12, EMBEDDING_SIZE))
+            write_compensated(folder / "resumed" / "checkpoint.pt", features, folder / "compensated.pt")
+            read = export.load_network(folder / "compensated.pt")
+            export.export(read, folder / "model.onnx")
+            self.assertLess(export.parity(read, folder / "model.onnx"), 1e-4)
+        for ours, theirs in zip(compensated.state_dict().values(), read.state_dict().values()):
+            torch.testing.assert_close(ours, theirs)
+        self.assertGreater((read.matrix - torch.eye(EMBEDDING_SIZE)).abs().max().item(), 0.01)
         self.assertEqual(resumed.step, 4)
         for ours, theirs in zip(straight.averaged.state_dict().values(), resumed.averaged.state_dict().values()):
             torch.testing.assert_close(ours, theirs)
