@@ -66,6 +66,10 @@ if (pathA === undefined || pathB === undefined || !existsSync(join(pathA, 'manif
 const a = candidate(pathA, undefined);
 const b = candidate(pathB, a.manifest);
 const calls = values.data === undefined ? undefined : readTelephoneCalls(values.data);
+if (values.data !== undefined && calls === undefined) {
+  console.error(`No calls to compare on: ${values.data} has no index.tsv.`);
+  process.exit(2);
+}
 const speakers = values.speech === undefined ? undefined : await listTrainingSpeakers(values.speech);
 if (values.speed) await compareSpeed([a, b], tone());
 if (speakers) await compareAccuracy();

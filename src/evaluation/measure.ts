@@ -32,11 +32,27 @@ export interface Estimate {
 
 export type Measures = Readonly<Record<string, Estimate>>;
 
-/** `eer`, `rocchEer`, `minDcf@<prior>`, `minCllr`, `pMiss@<fmr>`, and for llrs `actDcf@<prior>` and `cllr`. */
+/**
+ * `eer`, `eerEachOwner` (every owner counting once, however many target trials there are of them), `rocchEer`, `minDcf@<prior>`, `minCllr`, `pMiss@<fmr>`,
+ * and for llrs `actDcf@<prior>` and `cllr`.
+ */
 export function measure(trials: SpeakerTrials, options: MeasureOptions): Measures {
   const sorted = sortScores(trials.scores, trials.isTarget);
   const costs = options.areLlrs ? cllrCosts(sorted) : undefined;
-  return estimate(trials, sorted, (weights) => figures(sorted, costs, weights), options.bootstrap);
+  const owners = eachOwnerOnce(trials, sorted);
+  return estimate(trials, sorted, (weights) => figures(sorted, owners, costs, weights), options.bootstrap);
+}
+
+/** A weight per trial in the order of the scores: the target trials of every enrolled speaker weigh 1 together, nontargets 1 each. */
+function eachOwnerOnce({ enrollSpeakers }: Pick<SpeakerTrials, 'enrollSpeakers'>, sorted: SortedScores): Float64Array {
+  const ownTrials = new Map<string, number>();
+  sorted.order.forEach((trial, rank) => {
+    const owner = enrollSpeakers[trial]!;
+    if (sorted.isTarget[rank]) ownTrials.set(owner, (ownTrials.get(owner) ?? 0) + 1);
+  });
+  return Float64Array.from(sorted.order, (trial, rank) =>
+    sorted.isTarget[rank] ? 1 / ownTrials.get(enrollSpeakers[trial]!)! : 1,
+  );
 }
 
 /** Named figures of the trials as they are, and their intervals over resampled speakers. */
@@ -80,12 +96,17 @@ export function numberSpeakers(
 
 function figures(
   sorted: SortedScores,
+  owners: Float64Array,
   costs: Float64Array | undefined,
   weights: TrialWeights,
 ): Readonly<Record<string, number>> {
   const curve = detCurve(sorted, weights);
   const hull = convexHull(curve);
-  const found: Record<string, number> = { eer: eer(curve), rocchEer: rocchEer(curve, hull) };
+  const found: Record<string, number> = {
+    eer: eer(curve),
+    eerEachOwner: eer(detCurve(sorted, weights ? owners.map((weight, rank) => weight * weights[rank]!) : owners)),
+    rocchEer: rocchEer(curve, hull),
+  };
   for (const pTarget of TARGET_PRIORS) found[`minDcf@${pTarget}`] = minDcf(curve, { pTarget }, hull);
   found.minCllr = minCllr(curve, hull);
   for (const fmr of FALSE_MATCH_RATES) found[`pMiss@${fmr}`] = pMissAtPFa(curve, fmr);

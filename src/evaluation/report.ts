@@ -56,6 +56,7 @@ function errorTable({ conditions }: CorpusResults): string {
     condition.systems.map(({ system, targets, nontargets, measures }, index) => {
       const cells = [
         rate(measures.eer),
+        rate(measures.eerEachOwner),
         rate(measures['pMiss@0.1']),
         rate(measures['pMiss@0.01']),
         rate(measures['pMiss@0.001']),
@@ -76,6 +77,7 @@ function errorTable({ conditions }: CorpusResults): string {
       'condition',
       'system',
       'equal error rate',
+      'every owner counting once',
       'owners missed at FMR 10 %',
       'at FMR 1 %',
       'at FMR 0.1 %',
@@ -85,7 +87,7 @@ function errorTable({ conditions }: CorpusResults): string {
       'C<sub>llr</sub>',
     ],
     rows,
-    'Trials: targets / nontargets. Figures with 95 % intervals below them. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
+    'Trials: targets / nontargets. Figures with 95 % intervals below them. Every owner counting once: the equal error rate if all owners had as many trials. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
       'calibrated scores only, calibrated on other people.',
   );
 }

@@ -24,7 +24,11 @@ function errorSentences({ conditions }: CorpusResults): string[] {
   });
   const sorted = [...rates].sort((a, b) => a.eer.value - b.eer.value);
   const [best, worst] = [sorted[0]!, sorted.at(-1)!];
-  const said = ({ condition, eer }: typeof best) => `${withInterval(eer)} (${conditionTitle(condition)})`;
+  const said = ({ condition, system, eer }: typeof best) => {
+    const each = system.measures.eerEachOwner;
+    const once = each ? `; ${withInterval(each)} when every owner counts once` : '';
+    return `${withInterval(eer)} (${conditionTitle(condition)}${once})`;
+  };
   const first =
     `Where as many owners are missed as strangers matched, ${SYSTEM_TITLES[best.system.system]} is wrong in ` +
     (best === worst ? `${said(best)} of trials.` : `${said(best)} to ${said(worst)} of trials.`);

@@ -124,6 +124,7 @@ describe('measure', () => {
     const plain = measure(people(20, 1), { areLlrs: false, bootstrap });
     expect(Object.keys(plain)).toEqual([
       'eer',
+      'eerEachOwner',
       'rocchEer',
       'minDcf@0.01',
       'minDcf@0.05',
@@ -135,6 +136,28 @@ describe('measure', () => {
     const llrs = measure(people(20, 1), { areLlrs: true, bootstrap });
     expect(Object.keys(llrs)).toEqual([...Object.keys(plain), 'actDcf@0.01', 'actDcf@0.05', 'cllr']);
     for (const { interval } of Object.values(llrs)) expect(interval!.low).toBeLessThanOrEqual(interval!.high);
+  });
+
+  it('counts every owner once where it says so, however many calls there are of one', () => {
+    // Ann is never missed, Bo always; how often each of them calls decides the rate over all trials.
+    const rates = (callsOfAnn: number) => {
+      const enrollSpeakers = [...Array<string>(callsOfAnn).fill('ann'), 'bo', ...Array<string>(10).fill('cy')];
+      const { eer, eerEachOwner } = measure(
+        {
+          scores: enrollSpeakers.map((speaker, index) => ({ ann: 5, bo: -5, cy: 0 })[speaker]! + index / 100),
+          isTarget: enrollSpeakers.map((speaker) => speaker !== 'cy'),
+          enrollSpeakers,
+          testSpeakers: enrollSpeakers.map((speaker) => (speaker === 'cy' ? 'dee' : speaker)),
+        },
+        { areLlrs: false, bootstrap: { resamples: 100, seed: 1 } },
+      );
+      return { eer: eer!.value, eerEachOwner: eerEachOwner! };
+    };
+    expect(rates(1).eer).toBeCloseTo(0.5, 12);
+    expect(rates(1).eerEachOwner.value).toBeCloseTo(0.5, 12);
+    expect(rates(9).eer).toBeCloseTo(0.1, 12);
+    expect(rates(9).eerEachOwner.value).toBeCloseTo(0.5, 12);
+    expect(rates(9).eerEachOwner.interval).toEqual(rates(1).eerEachOwner.interval);
   });
 
   it('covers the true error rate about as often as it says', () => {
