@@ -56,15 +56,15 @@ def fit(embeddings: np.ndarray, centring: float = CENTRING, whitening: float = W
     return torch.from_numpy(centring * embeddings.mean(0)).float(), torch.from_numpy(matrix).float()
 
 
-def compensate(network: nn.Module, features: Features) -> Compensated:
+def compensate(network: nn.Module, features: Features, centring: float = CENTRING, whitening: float = WHITENING) -> Compensated:
     """The network with a compensation fitted on the simulated calls of `features`."""
-    return Compensated(network, *fit(simulated_calls(embedder(network), features))).eval()
+    return Compensated(network, *fit(simulated_calls(embedder(network), features), centring, whitening)).eval()
 
 
-def write_compensated(checkpoint: Path, features: Features, file: Path) -> None:
+def write_compensated(checkpoint: Path, features: Features, file: Path, centring: float = CENTRING, whitening: float = WHITENING) -> None:
     """Writes `file`, a checkpoint whose averaged weights are those of `checkpoint` with a compensation (for evaluation and export, not to train on)."""
     plan = torch.load(checkpoint, map_location="cpu")["plan"]
-    compensated = compensate(load_network(checkpoint), features)
+    compensated = compensate(load_network(checkpoint), features, centring, whitening)
     part = file.with_suffix(".part")
     torch.save(
         {
@@ -82,8 +82,10 @@ def main() -> None:
     parser.add_argument("features", type=Path, help="folder that prepare wrote")
     parser.add_argument("checkpoint", type=Path, help="checkpoint of a run")
     parser.add_argument("file", type=Path, help="file to write: a checkpoint that training.export and training.evaluate take")
+    parser.add_argument("--centring", type=float, default=CENTRING, help="share of the mean that is subtracted (default %(default)s)")
+    parser.add_argument("--whitening", type=float, default=WHITENING, help="exponent of the variances that are divided by (default %(default)s)")
     options = parser.parse_args()
-    write_compensated(options.checkpoint, Features(options.features), options.file)
+    write_compensated(options.checkpoint, Features(options.features), options.file, options.centring, options.whitening)
     print(f"{options.file}: {EMBEDDING_SIZE} dimensions compensated")
 
 

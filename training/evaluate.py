@@ -32,6 +32,9 @@ Interval = tuple[float, float, float]
 
 PIECE = 4 * FRAMES_PER_SECOND
 
+# Seconds of a call's end that are tested.
+TESTED = {"3 s": 3, "5 s": 5, "10 s": 10, "all": 10**6}
+
 
 def embedder(network: nn.Module) -> Embed:
     """One embedding of up to 10 s at a time; longer speech as windows of equal length whose unit embeddings are averaged."""
@@ -64,24 +67,29 @@ def equal_error_rate(
     return float(missed[at - 1] + share * (missed[at] - missed[at - 1]))
 
 
-def interval(cosine: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500) -> Interval:
+def interval(
+    cosine: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500, once: bool = False
+) -> Interval:
     """Equal error rate of trials cosine[allowed] and where 95 % of resamples of the speakers put it (rate, low, high). `owners` is the speaker of every
-    row and column; NaN where there are no trials of one kind."""
+    row and column; with `once` the target trials of every speaker weigh the same together, however many there are. NaN where there are no trials of one kind."""
     rows, columns = np.nonzero(allowed)
     scores, is_target = cosine[rows, columns], same[rows, columns]
     if is_target.all() or not is_target.any():
         return float("nan"), float("nan"), float("nan")
     names, speaker = np.unique(owners, return_inverse=True)
     first, second = speaker[rows], speaker[columns]
+    worth = np.ones(len(rows))
+    if once:
+        worth[is_target] /= np.bincount(first[is_target])[first[is_target]]
     random = np.random.default_rng(11)
     found = []
     for _ in range(resamples):
         copies = np.bincount(random.integers(0, len(names), len(names)), minlength=len(names)).astype(np.float64)
         # A speaker drawn twice brings all trials twice, and those against somebody drawn three times six times.
-        weight = np.where(is_target, copies[first], copies[first] * copies[second])
+        weight = worth * np.where(is_target, copies[first], copies[first] * copies[second])
         if weight[is_target].any() and weight[~is_target].any():
             found.append(equal_error_rate(scores[is_target], scores[~is_target], weight[is_target], weight[~is_target]))
-    rate = equal_error_rate(scores[is_target], scores[~is_target])
+    rate = equal_error_rate(scores[is_target], scores[~is_target], worth[is_target], worth[~is_target])
     low, high = np.percentile(found, [2.5, 97.5]) if found else (float("nan"), float("nan"))
     return rate, float(low), float(high)
 
@@ -198,20 +206,21 @@ def groups(embed: Embed, folder: Path) -> Iterator[tuple[str, Interval]]:
 
 def telephone(embed: Embed, calls: dict[str, np.ndarray]) -> dict[str, float]:
     """Equal error rates of other calls of the same person: the first 15 s of a call against the last 3, 5, 10 s or all of another."""
-    return {name: rate for name, (rate, _, _) in telephone_intervals(embed, calls, 0)}
+    return {name: rate for name, (rate, _, _) in telephone_intervals(embed, calls, 0) if name in TESTED}
 
 
 def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: int = 500) -> Iterator[tuple[str, Interval]]:
-    """The same with intervals over the people, one by one as they are measured."""
+    """The same with intervals over the people, one by one as they are measured; each also with every owner counting once, however many calls there are."""
     names = sorted(calls)
     person = np.array([name.split("/")[0] for name in names])
     enrolled = np.stack([embed(calls[name][: 15 * FRAMES_PER_SECOND]) for name in names])
     other_call = ~np.eye(len(names), dtype=bool)
     same = person[:, None] == person[None]
-    for label, seconds in (("3 s", 3), ("5 s", 5), ("10 s", 10), ("all", 10**6)):
+    for label, seconds in TESTED.items():
         tested = np.stack([embed(calls[name][-seconds * FRAMES_PER_SECOND :]) for name in names])
         cosine = enrolled @ tested.T
         yield label, interval(cosine, same, other_call, person, resamples)
+        yield f"{label}, every owner counting once", interval(cosine, same, other_call, person, resamples, once=True)
 
 
 def main() -> None:

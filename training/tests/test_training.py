@@ -125,6 +125,17 @@ class Rates(unittest.TestCase):
             widths.append(high - low)
         self.assertLess(widths[1], widths[0])
 
+    def test_every_owner_counts_once_where_asked(self) -> None:
+        # The first speaker is found in all of 20 trials, the second in none of 2.
+        owners = np.array([0] * 5 + [1] * 2)
+        same = owners[:, None] == owners[None]
+        cosine = np.where(same, np.where(owners[:, None] == 0, 0.9, 0.1), 0.5)
+        allowed = ~np.eye(7, dtype=bool)
+        pooled, _, _ = evaluate.interval(cosine, same, allowed, owners, 20)
+        once, _, _ = evaluate.interval(cosine, same, allowed, owners, 20, once=True)
+        self.assertAlmostEqual(pooled, 2 / 22)
+        self.assertAlmostEqual(once, 1 / 2)
+
     def test_no_interval_without_trials_of_both_kinds(self) -> None:
         owners = np.zeros(3)
         same = np.ones((3, 3), bool)
