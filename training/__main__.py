@@ -36,8 +36,7 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
     # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
     fine = Plan(network=network, steps=steps * 4 // 100, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
     train(fine, features_folder, out / "fine", out / "main" / "checkpoint.pt", device)
-    if not (out / "compensated.pt").exists():
-        write_compensated(out / "fine" / "checkpoint.pt", Features(features_folder), out / "compensated.pt")
+    write_compensated(out / "fine" / "checkpoint.pt", Features(features_folder), out / "compensated.pt")
     if not (out / "speech.pt").exists():
         torch.save(train_head(Features(features_folder), speech_steps).state_dict(), out / "speech.part")
         (out / "speech.part").rename(out / "speech.pt")

@@ -3,7 +3,7 @@
     python3 -m training.compensation <features> <checkpoint> <compensated checkpoint>
 
 A few directions carry much of the spread of a network's embeddings, and cosines are mostly about those. They are shrunk by a power of the variance along
-them, after part of the mean was taken away that all calls have in common. Fitted on simulated calls of the training speakers: no real call is used.
+them, after part of the mean was taken away that all calls have in common. Fitted on simulated calls of the training speakers: real calls only helped to choose how strong it is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .export import load_network
 from .frontend import FRAMES_PER_SECOND
 from .networks import EMBEDDING_SIZE, Compensated
 
-# Share of the mean that is taken away, and exponent of the variances that are divided by (0: as it was, 1: whitened). Chosen between 0 and 1 on real calls, where all
-# middling values do about the same; the model card has the table.
+# Share of the mean that is taken away, and exponent of the variances that are divided by (0: as it was, 1: whitened). Chosen on real calls and on the held-out speakers:
+# less gains less on other calls of the same person, more loses within a session (the model card has the figures).
 CENTRING = 0.5
 WHITENING = 0.5
 
@@ -62,13 +62,16 @@ def compensate(network: nn.Module, features: Features, centring: float = CENTRIN
 
 
 def write_compensated(checkpoint: Path, features: Features, file: Path, centring: float = CENTRING, whitening: float = WHITENING) -> None:
-    """Writes `file`, a checkpoint whose averaged weights are those of `checkpoint` with a compensation (for evaluation and export, not to train on)."""
-    plan = torch.load(checkpoint, map_location="cpu")["plan"]
+    """Writes `file`, a checkpoint whose averaged weights are those of `checkpoint` with a compensation: for evaluation and export, not to train on. Raises
+    ValueError for a checkpoint that has one."""
+    state = torch.load(checkpoint, map_location="cpu")
+    if "compensation" in state:
+        raise ValueError(f"{checkpoint} is compensated already.")
     compensated = compensate(load_network(checkpoint), features, centring, whitening)
     part = file.with_suffix(".part")
     torch.save(
         {
-            "plan": plan,
+            "plan": state["plan"],
             "averaged": compensated.network.state_dict(),
             "compensation": {"shift": compensated.shift, "matrix": compensated.matrix},
         },
@@ -81,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", type=Path, help="folder that prepare wrote")
     parser.add_argument("checkpoint", type=Path, help="checkpoint of a run")
-    parser.add_argument("file", type=Path, help="file to write: a checkpoint that training.export and training.evaluate take")
+    parser.add_argument("file", type=Path, help="file to write: a checkpoint that training.export and training.evaluate take, not training.train")
     parser.add_argument("--centring", type=float, default=CENTRING, help="share of the mean that is subtracted (default %(default)s)")
     parser.add_argument("--whitening", type=float, default=WHITENING, help="exponent of the variances that are divided by (default %(default)s)")
     options = parser.parse_args()

@@ -14,7 +14,7 @@ export const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
 export const MIN_SPEECH_MS = 2000;
 /** Speech of an enrollment in the trials that calibrations are fitted on, in seconds. */
 export const ENROLL_S = 15;
-/** How many of the closest cohort speakers make the statistics, unless asked otherwise: what the shipped model was measured with. */
+/** How many of the closest cohort speakers make the statistics, unless asked otherwise or the package has a calibration that says. */
 export const COHORT_TOP = 100;
 
 /** What no fit decides: after 6 s a caller whose fmr is above 0.3 is given up, and a cosine of 0.999 is a copy. */

@@ -87,7 +87,7 @@ function errorTable({ conditions }: CorpusResults): string {
       'C<sub>llr</sub>',
     ],
     rows,
-    'Trials: targets / nontargets. Figures with 95 % intervals below them. Every owner counting once: the equal error rate if all owners had as many trials. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
+    'Trials: targets / nontargets. Figures with 95 % intervals below them. Every owner counting once: the equal error rate if every owner had the same number of trials. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
       'calibrated scores only, calibrated on other people.',
   );
 }

@@ -16,7 +16,7 @@ import torch
 
 from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, package, prepare, speech
 from training.compensation import compensate, fit, simulated_calls, write_compensated
-from training.dataset import WARPS, Features, Sampler, warp_matrix
+from training.dataset import UNWARPED, WARPS, Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
 from training.networks import EMBEDDING_SIZE, NETWORKS, Compensated, normalise
 from training.train import Plan, Run, train
@@ -60,8 +60,8 @@ class Warp(unittest.TestCase):
         tone = lambda hertz: frontend.mel_power(np.sin(2 * np.pi * hertz * time).astype(np.float32)).mean(0)
         np.testing.assert_allclose(tone(1000) @ warp_matrix(1.0), tone(1000), rtol=1e-4)
         # A voice whose bands are read at 1.07 times their frequency sounds 7 % lower.
-        self.assertEqual((tone(1000) @ warp_matrix(1.07)).argmax(), tone(1000 / 1.07).argmax())
-        self.assertEqual((tone(1000) @ warp_matrix(0.93)).argmax(), tone(1000 / 0.93).argmax())
+        for factor in WARPS:
+            self.assertEqual((tone(1000) @ warp_matrix(factor)).argmax(), tone(1000 / factor).argmax())
 
 
 class NonSpeech(unittest.TestCase):
@@ -292,6 +292,8 @@ class Training(unittest.TestCase):
             by_version = {(item.speaker, item.version): item.frames for item in features.training}
             self.assertTrue(all(by_version[speaker, 0] == frames for (speaker, _), frames in by_version.items()))
             sampler = Sampler(features)
+            warps = np.concatenate([sampler.draw(6, 10, np.random.default_rng(seed)).labels % len(WARPS) for seed in range(200)])
+            self.assertAlmostEqual(float((warps == 0).mean()), UNWARPED, delta=0.05)
             batch = sampler.draw(6, 120, np.random.default_rng(1))
             self.assertEqual(tuple(batch.power.shape), (12, 120, frontend.BANDS))
             self.assertEqual(len(sampler.corpus_of_class), len(WARPS) * len(sampler.voices))
@@ -307,6 +309,8 @@ class Training(unittest.TestCase):
             # Six training speakers in two simulated calls each, one piece of 5 s.
             self.assertEqual(simulated_calls(evaluate.embedder(resumed.averaged), features).shape, (12, EMBEDDING_SIZE))
             write_compensated(folder / "resumed" / "checkpoint.pt", features, folder / "compensated.pt")
+            with self.assertRaises(ValueError):
+                write_compensated(folder / "compensated.pt", features, folder / "twice.pt")
             read = export.load_network(folder / "compensated.pt")
             export.export(read, folder / "model.onnx")
             self.assertLess(export.parity(read, folder / "model.onnx"), 1e-4)
@@ -341,6 +345,20 @@ class Package(unittest.TestCase):
             self.assertEqual(package.refresh(folder / "some-model"), ["speech.onnx"])
             self.assertNotIn("speechDetector", read())
             self.assertEqual(package.refresh(folder / "some-model"), [])
+
+
+class Calls(unittest.TestCase):
+    def test_rates_of_calls_are_those_over_all_trials(self) -> None:
+        # Two people, two and three calls; the embedding is where a call's power lies. Only the last call is unlike its owner's others.
+        power = lambda band: np.eye(frontend.BANDS, dtype=np.float32)[[band]].repeat(120, 0) + 0.01  # noqa: E731
+        calls = {"a/1": power(3), "a/2": power(3), "b/1": power(9), "b/2": power(9), "b/3": power(20)}
+        embed = lambda found: found.mean(0) / np.linalg.norm(found.mean(0))  # noqa: E731
+        rates = evaluate.telephone(embed, calls)
+        self.assertEqual(list(rates), ["3 s", "5 s", "10 s", "all"])
+        found = dict(evaluate.telephone_intervals(embed, calls, 10))
+        self.assertEqual(len(found), 8)
+        # Four of the eight target trials miss, all of them b's: half, and a third when a and b count the same.
+        self.assertGreater(found["all"][0], found["all, every owner counting once"][0])
 
 
 class Corpora(unittest.TestCase):

@@ -9,7 +9,7 @@ import {
 } from '../../../src/evaluation/plots/plots.js';
 import { probit } from '../../../src/evaluation/plots/probit.js';
 import { renderReport } from '../../../src/evaluation/report.js';
-import { resultsSchema } from '../../../src/evaluation/results.js';
+import { type ReportedEstimate, resultsSchema } from '../../../src/evaluation/results.js';
 import { summarise } from '../../../src/evaluation/summary.js';
 import { toyResults } from '../../support/toy-evaluation.js';
 
@@ -159,6 +159,33 @@ describe('the report', () => {
     const page = renderReport(bare);
     expect(page).toContain('<td>20 %</td>');
     expect(page).not.toMatch(/NaN|undefined|What decisions cost/);
+  });
+});
+
+describe('every owner counting once', () => {
+  const withRate = (eerEachOwner: ReportedEstimate | undefined) => ({
+    ...corpus,
+    conditions: [
+      {
+        ...condition,
+        systems: condition.systems.map(({ measures: { eerEachOwner: _, ...measures }, ...system }) => ({
+          ...system,
+          measures: eerEachOwner ? { ...measures, eerEachOwner } : measures,
+        })),
+      },
+    ],
+  });
+
+  it('is in the table and in the summary', () => {
+    const counted = withRate({ value: 0.123, low: 0.08, high: 0.17 });
+    expect(renderReport({ ...results, corpora: [counted] })).toContain('<td>12.3 %<br><small>8 to 17</small></td>');
+    expect(summarise(counted).join('\n')).toContain('12.3 % [8 to 17] when every owner counts once');
+  });
+
+  it('is left out of results from before it was counted', () => {
+    const older = withRate(undefined);
+    expect(renderReport({ ...results, corpora: [older] })).not.toContain('undefined');
+    expect(summarise(older)[1]).not.toContain('every owner');
   });
 });
 
