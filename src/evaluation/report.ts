@@ -154,7 +154,7 @@ function thresholdSection(corpus: CorpusResults): string {
         `<tr${index === 0 ? ' class="first"' : ''}>${head}<td>${row.threshold}</td><td>${percent(row.claimed)}</td><td>${rate(row.observed)}</td>` +
         `<td>${perOwnerCell(row.perOwner)}</td><td>${percent(row.perOwner.matched)}</td>` +
         row.acceptedAfter.map(({ share }) => `<td>${rate(share)}</td>`).join('') +
-        `<td>${rate(row.ownersAccepted)}</td><td>${row.eachOwnerAccepted ? rate(row.eachOwnerAccepted) : '-'}</td><td>${median}</td></tr>`
+        `<td>${rate(row.ownersAccepted)}</td><td>${rate(row.eachOwnerAccepted)}</td><td>${median}</td></tr>`
       );
     }),
   );
