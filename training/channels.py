@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
-from scipy.signal import fftconvolve, resample_poly
+from scipy.signal import fftconvolve, istft, resample_poly, stft
 
 RATE = 8000
 
@@ -75,6 +76,25 @@ def change_speed(samples_16k: np.ndarray, percent: int) -> np.ndarray:
     if percent == 100:
         return resample_poly(samples_16k, 1, 2).astype(np.float32)
     return resample_poly(samples_16k, 100 // 10, 2 * percent // 10).astype(np.float32)
+
+
+def raise_voice(samples: np.ndarray, factor: float) -> np.ndarray:
+    """The same voice speaking `factor` times as high, and as fast: resampled, then the spectral envelope (the formants, which say whose
+    voice it is) put back where it was. The envelope is the log spectrum's cepstrum below 2.5 ms, the period of a voice at 400 Hz (Noll, JASA 1967)."""
+    ratio = Fraction(factor).limit_denominator(40)
+    moved = resample_poly(samples, ratio.denominator, ratio.numerator)
+    window, quefrencies = 256, RATE // 400
+    spectrum = stft(moved, RATE, nperseg=window, noverlap=window * 3 // 4)[2]
+    cepstrum = np.fft.irfft(np.log(np.abs(spectrum) + 1e-6), axis=0)
+    cepstrum[quefrencies : window - quefrencies + 1] = 0
+    envelope = np.fft.rfft(cepstrum, axis=0).real
+    bands = np.arange(len(envelope))
+    place = np.minimum(bands * float(ratio), len(envelope) - 1)
+    below = np.minimum(place.astype(int), len(envelope) - 2)
+    rest = (place - below)[:, None]
+    gain = np.clip(envelope[below] * (1 - rest) + envelope[below + 1] * rest - envelope, -3, 3)
+    put_back = istft(spectrum * np.exp(gain), RATE, nperseg=window, noverlap=window * 3 // 4)[1]
+    return put_back[: len(moved)].astype(np.float32)
 
 
 def room(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:

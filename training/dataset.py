@@ -19,7 +19,7 @@ UNWARPED = 0.4
 
 
 # Counts up whenever prepare.py makes something else of the same speech.
-FEATURES_FORMAT = 2
+FEATURES_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,12 @@ class Item:
     speed: int
     version: int
     start: int
-    frames: int
+    # Frames of its pieces, which are the same speech in all versions.
+    pieces: tuple[int, ...]
+
+    @property
+    def frames(self) -> int:
+        return sum(self.pieces)
 
 
 class Features:
@@ -45,7 +50,7 @@ class Features:
         self.training: list[Item] = []
         self.held_out: list[Item] = []
         for row in described["items"]:
-            item = Item(row["corpus"], row["speaker"], row["speed"], row["version"], row["start"], row["frames"])
+            item = Item(row["corpus"], row["speaker"], row["speed"], row["version"], row["start"], tuple(row["pieces"]))
             (self.held_out if row["heldOut"] else self.training).append(item)
         bank = np.load(folder / "noises.npz")
         self.noise = mel_power(bank["noise"])

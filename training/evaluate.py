@@ -2,13 +2,15 @@
 
     python3 -m training.evaluate <checkpoint> --speech <folder of corpora>
 
-prints them by gender, age, codec and seconds of speech, with 95 % intervals over the speakers.
+prints them by gender, age, codec and seconds of speech, with 95 % intervals over the speakers: by cosine, or by what the service makes of it with
+the cohort of a package (--package).
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -22,10 +24,13 @@ from .channels import CODECS, RATE, through_codec
 from .dataset import Features
 from .export import load_network
 from .frontend import FRAMES_PER_SECOND, mel_power
-from .networks import normalise
+from .networks import EMBEDDING_SIZE, normalise
 
 # Mel power [frames, bands] -> unit embedding.
 Embed = Callable[[np.ndarray], np.ndarray]
+
+# Unit embeddings [n, size] and [m, size] -> scores of all pairs [n, m].
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # Equal error rate, and where 95 % of resamples of the speakers put it (rate, low, high).
 Interval = tuple[float, float, float]
@@ -49,6 +54,31 @@ def embedder(network: nn.Module) -> Embed:
     return embed
 
 
+def cosine(enrolled: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    return enrolled @ tested.T
+
+
+def normalised_cosine(cohort: np.ndarray, top: int) -> Score:
+    """AS-norm (Matejka et al., Interspeech 2017, eq. 4) with unit embeddings of other speakers [rows, size], the `top` closest of each side; as the service has it."""
+
+    def standing(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        closest = np.sort(embeddings @ cohort.T, axis=1)[:, -top:]
+        return closest.mean(1), np.maximum(closest.std(1), 1e-4)
+
+    def score(enrolled: np.ndarray, tested: np.ndarray) -> np.ndarray:
+        raw = cosine(enrolled, tested)
+        (mean_e, deviation_e), (mean_t, deviation_t) = standing(enrolled), standing(tested)
+        return 0.5 * ((raw - mean_e[:, None]) / deviation_e[:, None] + (raw - mean_t) / deviation_t)
+
+    return score
+
+
+def score_of_package(package: Path) -> Score:
+    """The normalised cosine of a model package, by its cohort and the number of closest speakers in its calibration."""
+    cohort = np.fromfile(package / "cohort.f32", "<f4").reshape(-1, EMBEDDING_SIZE)
+    return normalised_cosine(cohort, json.loads((package / "calibration.json").read_text())["cohortTop"])
+
+
 def equal_error_rate(
     targets: np.ndarray, nontargets: np.ndarray, target_weights: np.ndarray | None = None, nontarget_weights: np.ndarray | None = None
 ) -> float:
@@ -68,12 +98,12 @@ def equal_error_rate(
 
 
 def interval(
-    cosine: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500, once: bool = False
+    score: np.ndarray, same: np.ndarray, allowed: np.ndarray, owners: np.ndarray, resamples: int = 500, once: bool = False
 ) -> Interval:
-    """Equal error rate of trials cosine[allowed] and where 95 % of resamples of the speakers put it (rate, low, high). `owners` is the speaker of every
+    """Equal error rate of trials score[allowed] and where 95 % of resamples of the speakers put it (rate, low, high). `owners` is the speaker of every
     row and column; with `once` the target trials of every speaker weigh the same together, however many there are. NaN where there are no trials of one kind."""
     rows, columns = np.nonzero(allowed)
-    scores, is_target = cosine[rows, columns], same[rows, columns]
+    scores, is_target = score[rows, columns], same[rows, columns]
     if is_target.all() or not is_target.any():
         return float("nan"), float("nan"), float("nan")
     names, speaker = np.unique(owners, return_inverse=True)
@@ -108,7 +138,7 @@ def held_out(embed: Embed, features: Features) -> dict[str, float]:
         if not rows:
             continue
         matrix = np.stack([row[3] for row in rows])
-        cosine = matrix @ matrix.T
+        scores = cosine(matrix, matrix)
         speaker = np.array([row[0] for row in rows])
         version = np.array([row[1] for row in rows])
         piece = np.array([row[2] for row in rows])
@@ -118,7 +148,7 @@ def held_out(embed: Embed, features: Features) -> dict[str, float]:
         calls = (version[:, None] > 0) & (version[None] > 0) & (version[:, None] != version[None])
         upper = np.triu(np.ones_like(same), 1)
         for name, kind in (("clean", clean), ("calls", calls)):
-            targets, nontargets = cosine[same & other_piece & kind & upper], cosine[~same & kind & upper]
+            targets, nontargets = scores[same & other_piece & kind & upper], scores[~same & kind & upper]
             if len(targets) and len(nontargets):
                 rates[f"{corpus} {name}"] = equal_error_rate(targets, nontargets)
     return rates
@@ -153,8 +183,8 @@ def whole_utterances(embed: Embed, folder: Path) -> dict[str, float]:
     upper = np.triu(np.ones_like(same), 1)
     rates = {}
     for name, parts in (("telephone band", clean), ("codecs", degraded)):
-        cosine = np.stack(parts) @ np.stack(parts).T
-        rates[name] = equal_error_rate(cosine[same & upper], cosine[~same & upper])
+        scores = cosine(np.stack(parts), np.stack(parts))
+        rates[name] = equal_error_rate(scores[same & upper], scores[~same & upper])
     return rates
 
 
@@ -168,7 +198,7 @@ def telephone_calls(folder: Path) -> dict[str, np.ndarray]:
     return calls
 
 
-def groups(embed: Embed, folder: Path) -> Iterator[tuple[str, Interval]]:
+def groups(embed: Embed, folder: Path, score: Score = cosine) -> Iterator[tuple[str, Interval]]:
     """Held-out speakers of a corpus whose speakers.tsv has age and gender (its children are all trained on): by both, by codec and by seconds of
     speech, one by one as they are measured. One whole utterance against another of the same session, in the telephone band; strangers are of the
     same gender (or age group) where it says so."""
@@ -185,11 +215,11 @@ def groups(embed: Embed, folder: Path) -> Iterator[tuple[str, Interval]]:
     def within(member: np.ndarray) -> np.ndarray:
         return member[:, None] & member[None] & upper
 
-    def cosines(pieces: list[np.ndarray]) -> np.ndarray:
+    def scores(pieces: list[np.ndarray]) -> np.ndarray:
         matrix = np.stack([embed(mel_power(piece)) for piece in pieces])
-        return matrix @ matrix.T
+        return score(matrix, matrix)
 
-    whole = cosines(cuts)
+    whole = scores(cuts)
     selections = {"all": upper}
     for value in sorted(set(gender)):
         selections[f"gender {value}, strangers of the same"] = within(gender == value)
@@ -199,9 +229,9 @@ def groups(embed: Embed, folder: Path) -> Iterator[tuple[str, Interval]]:
     for name, chosen in selections.items():
         yield name, interval(whole, same, chosen, owner_of)
     for seconds in (1, 2, 3, 5):
-        yield f"at most {seconds} s", interval(cosines([cut[: seconds * RATE] for cut in cuts]), same, upper, owner_of)
+        yield f"at most {seconds} s", interval(scores([cut[: seconds * RATE] for cut in cuts]), same, upper, owner_of)
     for codec in CODECS:
-        yield codec, interval(cosines([through_codec(cut, codec) for cut in cuts]), same, upper, owner_of)
+        yield codec, interval(scores([through_codec(cut, codec) for cut in cuts]), same, upper, owner_of)
 
 
 def telephone(embed: Embed, calls: dict[str, np.ndarray]) -> dict[str, float]:
@@ -209,7 +239,7 @@ def telephone(embed: Embed, calls: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: rate for name, (rate, _, _) in telephone_intervals(embed, calls, 0) if name in TESTED}
 
 
-def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: int = 500) -> Iterator[tuple[str, Interval]]:
+def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: int = 500, score: Score = cosine) -> Iterator[tuple[str, Interval]]:
     """The same with intervals over the people, one by one as they are measured; each also with every owner counting once, however many calls there are."""
     names = sorted(calls)
     person = np.array([name.split("/")[0] for name in names])
@@ -218,20 +248,23 @@ def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: i
     same = person[:, None] == person[None]
     for label, seconds in TESTED.items():
         tested = np.stack([embed(calls[name][-seconds * FRAMES_PER_SECOND :]) for name in names])
-        cosine = enrolled @ tested.T
-        yield label, interval(cosine, same, other_call, person, resamples)
-        yield f"{label}, every owner counting once", interval(cosine, same, other_call, person, resamples, once=True)
+        scores = score(enrolled, tested)
+        yield label, interval(scores, same, other_call, person, resamples)
+        yield f"{label}, every owner counting once", interval(scores, same, other_call, person, resamples, once=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--speech", type=Path, required=True, help="folder of corpora")
+    parser.add_argument("--package", type=Path, help="model package: with its score normalisation (default: cosine)")
     options = parser.parse_args()
     embed = embedder(load_network(options.checkpoint))
-    tables = [("speechocean762, held-out speakers", groups(embed, options.speech / "speechocean762"))]
+    score = score_of_package(options.package) if options.package else cosine
+    tables = [("speechocean762, held-out speakers", groups(embed, options.speech / "speechocean762", score))]
     if (options.speech / "telephone-dev" / "index.tsv").exists():
-        tables.append(("telephone-dev, other calls", telephone_intervals(embed, telephone_calls(options.speech / "telephone-dev"))))
+        calls = telephone_calls(options.speech / "telephone-dev")
+        tables.append(("telephone-dev, other calls", telephone_intervals(embed, calls, score=score)))
     for title, rates in tables:
         print(title, flush=True)
         for name, (rate, low, high) in rates:

@@ -1,7 +1,9 @@
 """Corpora -> mel power spectra of clean and of telephone speech, kept in one folder that training maps into memory.
 
 Every speaker's speech is made at three speeds (each a speaker of its own for training) and, per speed, in several versions: one
-clean, the others in pieces of 8 to 20 s with a simulated call each (channels.py); frame for frame the same speech. Runs on all cores, says how far it is.
+clean, the others in pieces of 8 to 20 s with a simulated call each (channels.py). In those of training speakers every piece is
+spoken higher or lower as well: people raise and lower their voices from one call to the next, and no corpus here has two sessions
+of anybody. Runs on all cores, says how far it is.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from .dataset import FEATURES_FORMAT
 from .frontend import BANDS, mel_power
 
 SPEEDS = (90, 100, 110)
+
+# How much higher or lower a piece is spoken: standard deviation of the logarithm, and its limits.
+VOICE_SPREAD = 0.1
+VOICE_LIMIT = 0.22
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,11 @@ def degrade(pieces: list[np.ndarray], noises: channels.NoiseBank, random: np.ran
     return [piece for piece in result if piece is not None]
 
 
-def prepare_group(job: Job) -> list[tuple[str, np.ndarray]]:
-    """Speaker names with their log mel power, [frames, BANDS] float16 (natural logarithm)."""
+def prepare_group(job: Job) -> list[tuple[str, list[np.ndarray]]]:
+    """Speaker names with the log mel power of their pieces, each [frames, BANDS] float16 (natural logarithm)."""
     assert _noises is not None
     random = np.random.default_rng([job.seed, job.speed, job.version])
-    # Cut alike in all versions, so that their frames stand in the same places.
+    # Cut alike in all versions, so that their pieces are the same speech.
     cuts = np.random.default_rng([job.seed, job.speed])
     owners: list[int] = []
     pieces: list[np.ndarray] = []
@@ -94,14 +100,17 @@ def prepare_group(job: Job) -> list[tuple[str, np.ndarray]]:
             pieces.append(speech[at:stop])
             owners.append(owner)
             at = stop
+    if job.version > 0 and not job.held_out:
+        by = np.exp(np.clip(random.normal(0, VOICE_SPREAD, len(pieces)), -VOICE_LIMIT, VOICE_LIMIT))
+        pieces = [channels.raise_voice(piece, factor) for piece, factor in zip(pieces, by)]
     made = pieces if job.version == 0 else degrade(pieces, _noises, random)
     spectra: list[list[np.ndarray]] = [[] for _ in job.speakers]
     for owner, piece in zip(owners, made):
         spectra[owner].append(np.log(mel_power(piece) + 1e-12).astype(np.float16))
-    return [(speaker.name, np.concatenate(parts)) for speaker, parts in zip(job.speakers, spectra)]
+    return [(speaker.name, parts) for speaker, parts in zip(job.speakers, spectra)]
 
 
-def _prepare(job: Job) -> tuple[Job, list[tuple[str, np.ndarray]]]:
+def _prepare(job: Job) -> tuple[Job, list[tuple[str, list[np.ndarray]]]]:
     return job, prepare_group(job)
 
 
@@ -129,8 +138,10 @@ def prepare(
     workers = os.cpu_count() or 1
     with (out / "features.f16.part").open("wb") as stream, multiprocessing.Pool(workers, _start_worker, (str(bank),)) as pool:
         for done, (job, spectra) in enumerate(pool.imap(_prepare, jobs), 1):
-            for name, frames in spectra:
-                stream.write(frames.tobytes())
+            for name, parts in spectra:
+                lengths = [len(part) for part in parts]
+                for part in parts:
+                    stream.write(part.tobytes())
                 index.append(
                     {
                         "corpus": job.corpus,
@@ -139,10 +150,10 @@ def prepare(
                         "version": job.version,
                         "heldOut": job.held_out,
                         "start": written,
-                        "frames": len(frames),
+                        "pieces": lengths,
                     }
                 )
-                written += len(frames)
+                written += sum(lengths)
             elapsed = time.monotonic() - started
             print(f"\rprepare: {done}/{len(jobs)} groups, {written / 360000:.1f} h, {elapsed:.0f} s", end="", file=sys.stderr)
     print(file=sys.stderr)

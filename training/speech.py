@@ -82,21 +82,26 @@ def _without_short_runs(flags: np.ndarray, shortest: int) -> np.ndarray:
 
 
 def labelled(items: list[Item], features: Features) -> list[tuple[Item, np.ndarray]]:
-    """Items with their labels, those of simulated calls by their clean twins, frame for frame. Raises ValueError where there are none."""
-    clean: dict[tuple[str, str, int], np.ndarray] = {}
+    """Items with their labels, those of simulated calls by their clean twins, piece by piece. Raises ValueError where there are none."""
+    clean: dict[tuple[str, str, int], tuple[Item, np.ndarray]] = {}
     for item in items:
         if item.corpus in LABELLED_CORPORA and item.version == 0:
-            clean[(item.corpus, item.speaker, item.speed)] = speech_frames(features.power(item, 0, item.frames))
+            clean[(item.corpus, item.speaker, item.speed)] = (item, speech_frames(features.power(item, 0, item.frames)))
     rows = []
     for item in items:
-        labels = clean.get((item.corpus, item.speaker, item.speed))
-        if labels is not None:
-            if len(labels) != item.frames:
-                raise ValueError(f"{item.corpus}/{item.speaker} has {item.frames} frames, its clean twin {len(labels)}: prepare the features again.")
-            rows.append((item, labels))
+        twin = clean.get((item.corpus, item.speaker, item.speed))
+        if twin is not None:
+            rows.append((item, paced(twin[1], twin[0].pieces, item.pieces)))
     if not rows:
         raise ValueError(f"No speech to take labels from: none of {', '.join(LABELLED_CORPORA)} among the features.")
     return rows
+
+
+def paced(labels: np.ndarray, pieces: tuple[int, ...], paced: tuple[int, ...]) -> np.ndarray:
+    """Labels of speech whose pieces have so many frames, for the same pieces spoken faster or slower."""
+    ends = np.cumsum(pieces)
+    parts = [labels[end - length : end][np.arange(wanted) * length // wanted] for end, length, wanted in zip(ends, pieces, paced, strict=True)]
+    return np.concatenate(parts)
 
 
 class SpeechSampler:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.signal import lfilter, resample_poly
 
 from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, package, prepare, speech
 from training.compensation import compensate, fit, simulated_calls, write_compensated
@@ -101,6 +102,14 @@ class Speech(unittest.TestCase):
             self.assertEqual(speech.speech_probability(head, np.ones((frames, frontend.BANDS), np.float32)).shape, (-(-frames // 2),))
 
 
+    def test_labels_go_at_the_pace_of_the_speech(self) -> None:
+        labels = np.array([0, 0, 1, 1, 1, 0, 1, 1], bool)
+        np.testing.assert_array_equal(speech.paced(labels, (6, 2), (6, 2)), labels)
+        np.testing.assert_array_equal(speech.paced(labels, (6, 2), (3, 4)), np.array([0, 1, 1, 1, 1, 1, 1], bool))
+        with self.assertRaises(ValueError):
+            speech.paced(labels, (6, 2), (8,))
+
+
 class Rates(unittest.TestCase):
     def test_equal_error_rate_of_few_trials(self) -> None:
         # One target in four lies below 0.5, one nontarget in four above it.
@@ -157,6 +166,26 @@ class Channels(unittest.TestCase):
             self.assertAlmostEqual(len(changed) / 8000, 2 / percent * 100, places=2)
             peak = np.abs(np.fft.rfft(changed)).argmax() * 8000 / len(changed)
             self.assertAlmostEqual(peak, 5 * percent, delta=2)
+
+    def test_a_raised_voice_keeps_its_formants(self) -> None:
+        def voice(pitch: float) -> np.ndarray:
+            """Pulses at `pitch` Hz through resonances at 600 and 1,500 Hz, 2 s."""
+            pulses = (np.diff(np.floor(np.arange(16001) * pitch / 8000)) > 0).astype(np.float32)
+            for formant in (600, 1500):
+                pulses = lfilter([1], [1, -1.9 * np.cos(2 * np.pi * formant / 8000), 0.9025], pulses)
+            return (pulses / np.abs(pulses).max() * 0.3).astype(np.float32)
+
+        def envelope(samples: np.ndarray) -> np.ndarray:
+            return 10 * np.log10(frontend.mel_power(samples).mean(0) + 1e-9)
+
+        for factor in (0.85, 1.15):
+            raised = channels.raise_voice(voice(120), factor)
+            self.assertAlmostEqual(len(raised), 16000 / factor, delta=200)
+            spectrum = np.abs(np.fft.rfft(raised * np.hanning(len(raised))))[: int(400 * len(raised) / 8000)]
+            harmonic = spectrum.argmax() * 8000 / len(raised) / (120 * factor)
+            self.assertAlmostEqual(harmonic, round(harmonic), delta=0.03)
+            truth, plain = envelope(voice(120 * factor)), envelope(resample_poly(voice(120), 100, round(100 * factor)))
+            self.assertLess(np.abs(envelope(raised) - truth).mean(), 0.5 * np.abs(plain - truth).mean())
 
     def test_every_codec_gives_speech_back(self) -> None:
         samples = bursts(2, 8000)
@@ -289,8 +318,14 @@ class Training(unittest.TestCase):
             features = Features(folder / "features")
             self.assertEqual(len({item.speaker for item in features.training}), 6)
             self.assertEqual({item.version for item in features.held_out}, {0, 1, 2})
-            by_version = {(item.speaker, item.version): item.frames for item in features.training}
-            self.assertTrue(all(by_version[speaker, 0] == frames for (speaker, _), frames in by_version.items()))
+            # Calls of held-out speakers are frame for frame their clean speech; in those of the others the voices were raised and lowered.
+            for items, moved in ((features.held_out, False), (features.training, True)):
+                clean = {item.speaker: item.pieces for item in items if item.version == 0}
+                for item in items:
+                    if item.version > 0:
+                        self.assertEqual(item.pieces != clean[item.speaker], moved)
+                        self.assertAlmostEqual(item.frames / sum(clean[item.speaker]), 1, delta=0.26)
+            self.assertEqual(sum(item.frames for item in features.training + features.held_out), len(features.frames))
             sampler = Sampler(features)
             warps = np.concatenate([sampler.draw(6, 10, np.random.default_rng(seed)).labels % len(WARPS) for seed in range(200)])
             self.assertAlmostEqual(float((warps == 0).mean()), UNWARPED, delta=0.05)
@@ -359,6 +394,18 @@ class Calls(unittest.TestCase):
         self.assertEqual(len(found), 8)
         # Four of the eight target trials miss, all of them b's: half, and a third when a and b count the same.
         self.assertGreater(found["all"][0], found["all, every owner counting once"][0])
+
+
+    def test_scores_are_normalised_as_in_the_service(self) -> None:
+        unit = lambda x, y: np.concatenate([[x, y], np.zeros(EMBEDDING_SIZE - 2)]).astype(np.float32)  # noqa: E731
+        enrolled, tested = unit(1, 0)[None], np.stack([unit(0, 1), unit(1, 0)])
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            np.stack([unit(0.6, 0.8), unit(0.8, 0.6), unit(-1, 0)]).astype("<f4").tofile(folder / "cohort.f32")
+            (folder / "calibration.json").write_text('{"cohortTop": 2}')
+            score = evaluate.score_of_package(folder)
+        # The two closest of either side have cosines of 0.6 and 0.8: a mean of 0.7, a deviation of 0.1.
+        np.testing.assert_allclose(score(enrolled, tested), [[-7, 3]], rtol=1e-4)
 
 
 class Corpora(unittest.TestCase):
