@@ -1,8 +1,9 @@
 /** What every storage backend must do, whichever database is behind it. */
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Storage } from '../../src/storage/open-storage.js';
 import { acceptOf, attemptOf, enrollmentOf, rejectOf, testEmbedding } from '../support/embedded-storage.js';
+import { eventually } from '../support/eventually.js';
 
 /** Runs the suite over the storage that `open` gives; users it has made are erased again. */
 export function describeAuthStore(backend: string, open: () => Promise<Storage>): void {
@@ -272,7 +273,7 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       const { store } = storage;
       const { userId } = await enrolledUser();
       await store.recordAttempt(rejectOf(userId, { maxFailedAttempts: 1, lockoutMs: 1 }));
-      await vi.waitFor(async () => expect((await store.findUser(userId))?.lockedUntil).toBeUndefined());
+      await eventually(async () => expect((await store.findUser(userId))?.lockedUntil).toBeUndefined());
       expect((await store.userStatus(userId))?.failedAttempts).toBe(0);
       const next = await store.recordAttempt(rejectOf(userId, { maxFailedAttempts: 2 }));
       expect(next).toMatchObject({ reason: 'no_match', failedAttempts: 1, lockedUntil: undefined });
@@ -420,7 +421,7 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
 
       const short = `ip:${randomUUID()}`;
       const first = await store.hit(short, 1);
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         const next = await store.hit(short, 1);
         expect(next.hits).toBe(1);
         expect(next.resetAt.getTime()).toBeGreaterThan(first.resetAt.getTime());

@@ -4,11 +4,12 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
 import type { CommandError } from '../../src/cli/command-error.js';
 import { createEncryptionKeyEntry } from '../../src/storage/template-cipher.js';
 import { type ListenSimulator, startListenSimulator } from '../../src/telephony/simulator/listen-server.js';
+import { eventually } from '../support/eventually.js';
 import { fetchText, type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { childProcesses, living } from '../support/process-tree.js';
 import { VOICE_RATE_HZ, voicePath, voiceSamples } from '../support/voices.js';
@@ -133,16 +134,13 @@ describe('two server processes', () => {
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') expect((outcome.reason as CommandError).body).toBeUndefined();
     }
-    await vi.waitFor(
-      async () => {
-        const page = await fetchText(service, '/metrics');
-        const after = counts(page);
-        expect([...before].filter(([sample, count]) => !((after.get(sample) ?? 0) >= count))).toEqual([]);
-        expect(metricSum(page, 'voice_auth_worker_restarts_total')).toBe(1);
-        expect(metricSum(page, 'voice_auth_workers_ready')).toBe(2);
-      },
-      { timeout: 30_000 },
-    );
+    await eventually(async () => {
+      const page = await fetchText(service, '/metrics');
+      const after = counts(page);
+      expect([...before].filter(([sample, count]) => !((after.get(sample) ?? 0) >= count))).toEqual([]);
+      expect(metricSum(page, 'voice_auth_worker_restarts_total')).toBe(1);
+      expect(metricSum(page, 'voice_auth_workers_ready')).toBe(2);
+    });
     const now = await workersOf(service);
     expect(now).toHaveLength(2);
     expect(now).not.toContain(workers[0]);
@@ -199,7 +197,7 @@ describe('two server processes', () => {
     await killed;
     const answered = answers(outcomes).filter(({ success }) => success === true);
     expect(answered.length).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect(await living([...workers, ...children])).toEqual([]), { timeout: 20_000 });
+    await eventually(async () => expect(await living([...workers, ...children])).toEqual([]));
     await service.close();
     const next = await start();
     expect(await unrecorded(next, answered)).toEqual([]);

@@ -1,7 +1,8 @@
 /** Primary and workers as real processes, with toys in the place of servers: the port, the doorbell, the database, the ends. */
 import { inspect } from 'node:util';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { openTestDatabase, temporaryFolder } from '../support/embedded-storage.js';
+import { eventually } from '../support/eventually.js';
 import { LineProcess } from '../support/line-process.js';
 import { metricSum } from '../support/local-service.js';
 
@@ -37,7 +38,7 @@ describe('server processes', () => {
   it('share one port, and ring at all others but not at themselves', async () => {
     const url = await start('plain');
     const { id: ringer } = await ask(url, 'ring', 'hello');
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const heard = await askAll(url, 'heard');
       expect([...heard].filter(([, payloads]) => String(payloads) === 'hello')).toHaveLength(2);
       expect(heard.get(ringer)).toEqual([]);
@@ -45,7 +46,7 @@ describe('server processes', () => {
     const { id: second } = await ask(url, 'ring', 'x'.repeat(5000));
     expect(second).toBeGreaterThan(0);
     await ask(url, 'ring', 'still there');
-    await vi.waitFor(async () => expect(JSON.stringify([...(await askAll(url, 'heard'))])).toContain('still there'));
+    await eventually(async () => expect(JSON.stringify([...(await askAll(url, 'heard'))])).toContain('still there'));
     expect(JSON.stringify([...(await askAll(url, 'heard'))])).not.toContain('xxx');
   });
 
@@ -56,7 +57,7 @@ describe('server processes', () => {
     const counted = await lockouts();
     expect(counted).toBeGreaterThanOrEqual(3);
     await expect(ask(url, 'die')).rejects.toThrow();
-    await vi.waitFor(async () => expect((await ask(url, 'workers')).value).toEqual({ configured: 3, ready: 3 }));
+    await eventually(async () => expect((await ask(url, 'workers')).value).toEqual({ configured: 3, ready: 3 }));
     const after = [...(await askAll(url, 'id')).keys()];
     expect(after.filter((id) => before.includes(id))).toHaveLength(2);
     expect(await lockouts()).toBe(counted);
@@ -73,7 +74,7 @@ describe('server processes', () => {
     // Each worker gets its turn; the blocked one does not take the connection that is sent to it, and gets no other.
     const asks = Array.from({ length: 6 }, async () => replies.push(await ask(url, 'id')));
     const outcomes = Promise.allSettled(asks);
-    await vi.waitFor(() => expect(replies).toHaveLength(5));
+    await eventually(() => expect(replies).toHaveLength(5));
     process.kill(Number(pids.get(blocked)), 'SIGKILL');
     expect((await outcomes).filter(({ status }) => status === 'rejected')).toHaveLength(1);
     await askAll(url, 'id');

@@ -2,11 +2,12 @@
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import request from 'supertest';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { VerificationRequest } from '../../src/domain/verification/verification.js';
 import { errorReply } from '../../src/http/schemas/fields.js';
 import { progressEvent, verifyReply } from '../../src/http/schemas/verification.js';
+import { eventually } from '../support/eventually.js';
 import {
   ACCEPTED,
   AUDIO_URL,
@@ -110,7 +111,7 @@ describe('verification as an event stream', () => {
       expect(errorReply.parse(events[1]?.data)).toMatchObject({ error: code, correlation_id: 'stream-0001' });
       expect(res.text).not.toContain(LISTEN_URL);
     }
-    await vi.waitFor(() => expect(t.logText()).toContain('"error":"InternalError","msg":"request"'));
+    await eventually(() => expect(t.logText()).toContain('"error":"InternalError","msg":"request"'));
   });
 
   it('works for uploads, and only where asked for', async () => {
@@ -184,8 +185,8 @@ describe('a client that leaves', () => {
     const { signal } = await asked;
     expect(signal.aborted).toBe(false);
     req.destroy();
-    await vi.waitFor(() => expect(signal.aborted).toBe(true));
-    await vi.waitFor(() => expect(t.logText()).toContain('"status":499'));
+    await eventually(() => expect(signal.aborted).toBe(true));
+    await eventually(() => expect(t.logText()).toContain('"status":499'));
     expect(t.logText()).not.toContain('request failed');
   });
 
@@ -200,13 +201,13 @@ describe('a client that leaves', () => {
     const req = send('/api/v1/enroll-user', { accept: 'application/json', body });
     const signal = await asked;
     req.destroy();
-    await vi.waitFor(() => expect(signal.aborted).toBe(true));
+    await eventually(() => expect(signal.aborted).toBe(true));
   });
 
   it('is not confused with one that was answered', async () => {
     const res = await request(t.app).post('/api/v1/verify-password').set('Authorization', bearer('verify')).send(BODY);
     expect(res.status).toBe(200);
-    await vi.waitFor(() => expect(t.logText()).toContain('"status":200'));
+    await eventually(() => expect(t.logText()).toContain('"status":200'));
     expect(t.verifications[0]?.signal.aborted).toBe(false);
   });
 });

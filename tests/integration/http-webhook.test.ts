@@ -17,6 +17,7 @@ import {
   type WebhookCredentials,
   type WebhookVariantName,
 } from '../../src/telephony/simulator/webhook-variants.js';
+import { eventually } from '../support/eventually.js';
 import { type TestApp, testApp } from '../support/http-app.js';
 import { privacyLeaks } from '../support/privacy.js';
 import { CALLED_USER } from '../support/scripted-calls.js';
@@ -199,9 +200,9 @@ describe('the route', () => {
     const socket = connect(port, '127.0.0.1', () =>
       socket.write(`POST ${PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}`),
     );
-    await vi.waitFor(() => expect(t.webhooks).toHaveLength(1));
+    await eventually(() => expect(t.webhooks).toHaveLength(1));
     socket.destroy();
-    await vi.waitFor(() => expect(gone).toHaveBeenCalled());
+    await eventually(() => expect(gone).toHaveBeenCalled());
   });
 
   it('is quiet in the log, except for refusals', async () => {
@@ -209,7 +210,7 @@ describe('the route', () => {
     await post(t, '{}');
     t.behave.webhook = async () => ({ status: 401, body: {} });
     await post(t, '{}');
-    await vi.waitFor(() => expect(t.logText().match(/"msg":"request"/g)).toHaveLength(2));
+    await eventually(() => expect(t.logText().match(/"msg":"request"/g)).toHaveLength(2));
     const lines = t.logText().trim().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([
       { level: 20, operation: 'webhook.vapi', status: 200 },
@@ -254,7 +255,7 @@ describe('a call on the simulated platform', () => {
     expect(await call.assistantRequest()).toEqual(ok);
     for (const status of ['scheduled', 'ringing', 'in-progress'] as const)
       expect(await call.status(status)).toEqual(ok);
-    await vi.waitFor(() => expect(h.calls.begun.length).toBeGreaterThan(0));
+    await eventually(() => expect(h.calls.begun.length).toBeGreaterThan(0));
     expect(await call.transcript('hello, it is me')).toEqual(ok);
     const told = await call.callTools([{ id: 'call_fzEw', name: 'verify_caller', arguments: { userId: CALLED_USER } }]);
     expect(told).toHaveLength(deliveries);

@@ -1,9 +1,10 @@
 /** The embedded database: deadlines, the watchdog, the worker's death, closing. */
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../src/observability/logger.js';
 import { EmbeddedDatabase, SqlError } from '../../src/storage/embedded/embedded-database.js';
 import { openTestDatabase, temporaryFolder } from '../support/embedded-storage.js';
+import { eventually } from '../support/eventually.js';
 
 const ENDLESS = 'select count(*) from generate_series(1, 1000000000) a, generate_series(1, 1000000000) b';
 const SCRIPTED_WORKER = new URL('../support/scripted-database-worker.mjs', import.meta.url);
@@ -27,7 +28,7 @@ describe('embedded database', () => {
     await run('insert into kept values ($1)', [1]);
     const endless = database.transaction([{ sql: 'insert into kept values (2)' }, { sql: ENDLESS }]);
     await expect(endless).rejects.toMatchObject({ code: 'DatabaseUnavailable', retryAfterSeconds: 1 });
-    await vi.waitFor(async () => expect(await run('select n from kept')).toEqual([{ n: 1 }]), { timeout: 20_000 });
+    await eventually(async () => expect(await run('select n from kept')).toEqual([{ n: 1 }]));
   });
 
   it('rolls a refused transaction back as a whole', async () => {
@@ -95,7 +96,7 @@ describe('embedded database whose worker misbehaves', () => {
     for (const outcome of outcomes) {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'DatabaseUnavailable' } });
     }
-    await vi.waitFor(async () => expect(await run('after')).toEqual([{ sql: 'after' }]), { timeout: 10_000 });
+    await eventually(async () => expect(await run('after')).toEqual([{ sql: 'after' }]));
   });
 
   it('closes although a call hangs', async () => {

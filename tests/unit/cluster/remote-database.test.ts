@@ -6,6 +6,7 @@ import { type DatabaseAnswer, RemoteDatabase } from '../../../src/cluster/remote
 import { VoiceAuthError } from '../../../src/domain/errors.js';
 import { type DatabaseRows, SqlError } from '../../../src/storage/embedded/embedded-database.js';
 import type { Statement } from '../../../src/storage/embedded/worker-messages.js';
+import { eventually } from '../../support/eventually.js';
 
 const STATEMENTS: readonly Statement[] = [{ sql: 'select $1', params: ['x', 1, null] }];
 const FAILURE = { code: '23505', message: 'duplicate', details: 'Key (n)=(1)', hint: null };
@@ -123,7 +124,7 @@ describe('the desk of the primary', () => {
   ])('answers with %s', async (_, run: () => Promise<DatabaseRows>, answer) => {
     const { answers, ask } = desk(run);
     ask(7);
-    await vi.waitFor(() => expect(answers).toEqual([{ ...answer, id: 7 }]));
+    await eventually(() => expect(answers).toEqual([{ ...answer, id: 7 }]));
   });
 
   it('takes a call back that was aborted, and all of a worker that is gone', async () => {
@@ -149,6 +150,6 @@ describe('the desk of the primary', () => {
       id: 1,
       statements: [],
     });
-    await vi.waitFor(() => expect(answers).toMatchObject([{ kind: 'unavailable', id: 1 }]));
+    await eventually(() => expect(answers).toMatchObject([{ kind: 'unavailable', id: 1 }]));
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { parseWorkerMessage, type WorkerMessage } from '../../../src/cluster/messages.js';
 import { PrimaryLink } from '../../../src/cluster/worker-link.js';
 import { createLogger } from '../../../src/observability/logger.js';
+import { eventually } from '../../support/eventually.js';
 
 function link(onDrain: () => void = () => undefined) {
   const sent: WorkerMessage[] = [];
@@ -41,7 +42,7 @@ describe('worker link', () => {
     worker.metrics.lockouts.inc(4);
     worker.metrics.score.observe({ decision: 'accept' }, 0.9);
     worker.receive({ kind: 'read', id: 5 });
-    await vi.waitFor(() => expect(sent).toHaveLength(1));
+    await eventually(() => expect(sent).toHaveLength(1));
     expect(parseWorkerMessage(sent[0])).toMatchObject({ kind: 'reading', id: 5 });
     expect(JSON.stringify(sent)).toContain('voice_auth_lockouts_total');
   });

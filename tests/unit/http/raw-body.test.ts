@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type Response } from 'express';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { correlation } from '../../../src/http/middleware/correlation.js';
 import { errorHandler } from '../../../src/http/middleware/error-handler.js';
 import { rawBody } from '../../../src/http/middleware/raw-body.js';
 import { stateOf } from '../../../src/http/request-state.js';
 import { createLogger } from '../../../src/observability/logger.js';
+import { eventually } from '../../support/eventually.js';
 import { exchange } from '../../support/http-exchange.js';
 
 const servers: Server[] = [];
@@ -40,13 +41,13 @@ describe('raw bodies', () => {
   it('share a bounded memory, which is free again when they have been answered', async () => {
     const { held, post } = await serve();
     const waiting = [post('/held', 'x'.repeat(1_000)), post('/held', 'x'.repeat(1_000))];
-    await vi.waitFor(() => expect(held).toHaveLength(2));
+    await eventually(() => expect(held).toHaveLength(2));
     expect((await post('/', 'x'.repeat(500))).status).toBe(200);
     const refused = await post('/', 'x'.repeat(501));
     expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
     for (const res of held) res.json({});
     await Promise.all(waiting);
-    await vi.waitFor(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
+    await eventually(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
   });
 
   it('free their memory also when their client vanishes in the middle', async () => {
@@ -58,7 +59,7 @@ describe('raw bodies', () => {
       await new Promise<void>((resolve) => sent.write('x'.repeat(900), () => resolve()));
       sent.destroy();
     }
-    await vi.waitFor(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
+    await eventually(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
   });
 
   it('arrive whole however they are cut', async () => {

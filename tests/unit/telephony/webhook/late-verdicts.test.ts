@@ -1,9 +1,10 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { CallVerificationAnswer } from '../../../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { createLogger } from '../../../../src/observability/logger.js';
 import { Metrics } from '../../../../src/observability/metrics.js';
 import { LateVerdicts } from '../../../../src/telephony/vapi/webhook/late-verdicts.js';
+import { eventually } from '../../../support/eventually.js';
 import { privacyLeaks } from '../../../support/privacy.js';
 import { decided, MATCH, ScriptedCalls, TOO_LITTLE } from '../../../support/scripted-calls.js';
 import {
@@ -171,7 +172,7 @@ describe('a verdict that comes late', () => {
     await h.webhook.close();
     expect(h.vapi.delivered).toHaveLength(1);
     expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'undelivered' })).toBe(1);
-    await vi.waitFor(() => expect(h.logText()).toContain('late_verdict_failed'));
+    await eventually(() => expect(h.logText()).toContain('late_verdict_failed'));
   });
 
   it('is promised to a bounded number of calls at once', async () => {
@@ -203,7 +204,7 @@ describe('a verdict that comes late', () => {
       );
     expect(['a', 'b', 'c'].map(follow)).toEqual([true, true, false]);
     late.stop('a');
-    await vi.waitFor(() => expect(follow('c')).toBe(true));
+    await eventually(() => expect(follow('c')).toBe(true));
     shutdown.abort();
     await late.settled();
   });

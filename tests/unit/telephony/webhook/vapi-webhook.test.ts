@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { deferred } from '../../../support/deferred.js';
+import { eventually } from '../../../support/eventually.js';
 import { privacyLeaks } from '../../../support/privacy.js';
 import {
   CALL_FACTS,
@@ -304,7 +305,7 @@ describe('logs, metrics and answers', () => {
     for (const message of sent) answers.push(JSON.stringify((await h.deliver(message)).body));
     await h.deliverBytes('{"message": s3cret');
     await h.webhook.close();
-    await vi.waitFor(() => expect(h.logText()).toContain('unusable_webhook'));
+    await eventually(() => expect(h.logText()).toContain('unusable_webhook'));
     expect(privacyLeaks(h.logText(), SECRETS)).toEqual([]);
     expect(privacyLeaks(await h.metrics.registry.metrics(), SECRETS)).toEqual([]);
     // The name of a tool is part of its answer.
