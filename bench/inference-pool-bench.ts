@@ -18,7 +18,7 @@ export const PARTS = ['tables', 'calls', 'batches', 'fbank', 'sherpa'] as const;
 const { values } = parseArgs({
   options: {
     children: { type: 'string', default: String(availableParallelism()) },
-    model: { type: 'string', default: 'phone-resnet-192-v3' },
+    model: { type: 'string', default: 'phone-resnet-192-v4' },
     detector: { type: 'string', default: 'auto' },
     part: { type: 'string', multiple: true },
   },

@@ -42,7 +42,7 @@ const live = { priority: 'live' } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    model: { type: 'string', default: 'phone-resnet-192-v3' },
+    model: { type: 'string', default: 'phone-resnet-192-v4' },
     'models-dir': { type: 'string', default: 'models' },
   },
 });

@@ -97,10 +97,10 @@ def labelled(items: list[Item], features: Features) -> list[tuple[Item, np.ndarr
     return rows
 
 
-def paced(labels: np.ndarray, pieces: tuple[int, ...], paced: tuple[int, ...]) -> np.ndarray:
-    """Labels of speech whose pieces have so many frames, for the same pieces spoken faster or slower."""
+def paced(labels: np.ndarray, pieces: tuple[int, ...], wanted: tuple[int, ...]) -> np.ndarray:
+    """Labels of speech whose pieces have so many frames, for the same pieces spoken faster or slower in `wanted` frames."""
     ends = np.cumsum(pieces)
-    parts = [labels[end - length : end][np.arange(wanted) * length // wanted] for end, length, wanted in zip(ends, pieces, paced, strict=True)]
+    parts = [labels[end - length : end][np.arange(frames) * length // frames] for end, length, frames in zip(ends, pieces, wanted, strict=True)]
     return np.concatenate(parts)
 
 

@@ -134,7 +134,7 @@ export const ENVIRONMENT = {
     z
       .string()
       .regex(/^[a-z0-9][a-z0-9._-]*$/)
-      .default('phone-resnet-192-v3'),
+      .default('phone-resnet-192-v4'),
     'Model package to use',
   ),
   SPEECH_DETECTOR: variable(

@@ -50,7 +50,7 @@ describe('a caller is enrolled and verified', () => {
       phone: PHONE,
       audioUrl: `${fileUrl}/first.wav`,
     });
-    expect(first).toMatchObject({ status: 'enrolled', score: 1, samples: 1, model: 'phone-resnet-192-v3' });
+    expect(first).toMatchObject({ status: 'enrolled', score: 1, samples: 1, model: 'phone-resnet-192-v4' });
     expect(first.net_speech_seconds).toBeGreaterThan(10);
     const second = await service.client.post('/api/v1/enroll-user', {
       userId,
@@ -108,7 +108,7 @@ describe('a caller is enrolled and verified', () => {
     expect([...(first.attempts as Json[]), ...(second.attempts as Json[])]).toEqual(attempts);
     expect(second.next ?? null).toBeNull();
     const status = await service.client.get(`/api/v1/users/${userId}/status`);
-    expect(status).toMatchObject({ enrolled: true, samples: 2, model: 'phone-resnet-192-v3' });
+    expect(status).toMatchObject({ enrolled: true, samples: 2, model: 'phone-resnet-192-v4' });
   });
 
   it('counts and traces what it did', async () => {

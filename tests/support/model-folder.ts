@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const SHIPPED_MODEL_ID = 'phone-resnet-192-v3';
+export const SHIPPED_MODEL_ID = 'phone-resnet-192-v4';
 export const SHIPPED_PACKAGE = fileURLToPath(new URL(`../../models/${SHIPPED_MODEL_ID}/`, import.meta.url));
 
 export interface ModelFolder {

@@ -12,7 +12,7 @@ describe('parseManifest', () => {
     const parsed = parseManifest(JSON.stringify(shipped()));
     expect(parsed).toMatchObject({
       kind: 'manifest',
-      manifest: { id: 'phone-resnet-192-v3', embeddingSize: 192, sampleRateHz: 16_000, input: { kind: 'waveform' } },
+      manifest: { id: 'phone-resnet-192-v4', embeddingSize: 192, sampleRateHz: 16_000, input: { kind: 'waveform' } },
     });
   });
 

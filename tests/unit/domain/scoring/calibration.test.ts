@@ -11,7 +11,7 @@ import {
 import { knots, toyCalibration } from '../../../support/toy-models.js';
 
 const shippedJson: unknown = JSON.parse(
-  readFileSync(new URL('../../../../models/phone-resnet-192-v3/calibration.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../../../../models/phone-resnet-192-v4/calibration.json', import.meta.url), 'utf8'),
 );
 const shipped = calibrationSchema.parse(shippedJson);
 
@@ -203,7 +203,7 @@ describe('calibrationSchema', () => {
   });
 
   it('takes the shipped calibration and the toy one', () => {
-    expect(shipped.modelId).toBe('phone-resnet-192-v3');
+    expect(shipped.modelId).toBe('phone-resnet-192-v4');
     expect(calibrationSchema.safeParse(good).success).toBe(true);
     expect(calibrationSchema.safeParse({ ...good, ...withTails(1000, 2000, 2001) }).success).toBe(true);
   });
