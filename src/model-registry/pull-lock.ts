@@ -2,6 +2,12 @@
 import { open, readFile, rm } from 'node:fs/promises';
 import { ModelPullError } from './model-pull-error.js';
 
+/**
+ * Locks of this very process. In containers a command has the same process id every time it runs, so a lock with the own id
+ * that is not among them was left by a run before.
+ */
+const held = new Set<string>();
+
 /** Takes the lock and returns what lets go of it. Throws `ModelPullError` while another process has it. */
 export async function lockPull(path: string): Promise<() => Promise<void>> {
   for (let tries = 0; ; tries += 1) {
@@ -9,12 +15,16 @@ export async function lockPull(path: string): Promise<() => Promise<void>> {
       const handle = await open(path, 'wx');
       await handle.writeFile(String(process.pid));
       await handle.close();
-      return () => rm(path, { force: true });
+      held.add(path);
+      return async () => {
+        held.delete(path);
+        await rm(path, { force: true });
+      };
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     }
     const owner = Number(await readFile(path, 'utf8').catch(() => ''));
-    if (tries > 0 || isRunning(owner)) {
+    if (tries > 0 || (owner === process.pid ? held.has(path) : isRunning(owner))) {
       throw new ModelPullError('busy', `Process ${owner} is pulling this model already`);
     }
     await rm(path, { force: true });

@@ -274,4 +274,10 @@ describe('two pulls of a model', () => {
     writeFileSync(lock(), '4194305');
     expect(await world.pull()).toMatchObject({ outcome: 'installed' });
   });
+
+  it('are not kept apart by a lock of the same process id before the container was started again', async () => {
+    writeFileSync(lock(), String(process.pid));
+    expect(await world.pull()).toMatchObject({ outcome: 'installed' });
+    expect(existsSync(lock())).toBe(false);
+  });
 });
