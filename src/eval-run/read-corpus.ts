@@ -76,6 +76,7 @@ function readIndex(folder: string, name: string, text: string): Corpus {
   };
   const [speakerAt, startAt, durationAt, fileAt] = ['speaker', 'start_s', 'duration_s', 'file'].map(column);
   const groups = new Map<string, { speaker: string; file: string; utterances: Utterance[] }>();
+  let sessionsKnown: boolean | undefined;
   for (const [index, line] of lines.entries()) {
     const cells = line.split('\t');
     const [speaker = '', file = ''] = [cells[speakerAt!], cells[fileAt!]];
@@ -84,28 +85,37 @@ function readIndex(folder: string, name: string, text: string): Corpus {
       throw new EvaluationError(`${join(folder, 'index.tsv')}, line ${index + 2}: cannot be read`);
     }
     if (UNLABELLED.has(speaker)) continue;
+    const namesCall = /^[^/]+\/.+$/.test(speaker);
+    sessionsKnown ??= namesCall;
+    // One name that does not say which call would make every call of everybody a person of its own, and owners strangers.
+    if (namesCall !== sessionsKnown) {
+      const [now, before] = namesCall ? ['person/call', 'a person'] : ['a person', 'person/call'];
+      const at = `${join(folder, 'index.tsv')}, line ${index + 2}`;
+      throw new EvaluationError(`${at}: the speaker is written ${now}, in the lines before ${before}`);
+    }
     const key = `${speaker}\t${file}`;
     const group = groups.get(key) ?? { speaker, file, utterances: [] };
     group.utterances.push({ fromS, toS: fromS + durationS });
     groups.set(key, group);
   }
   const all = [...groups.values()];
-  const sessionsKnown = all.length > 0 && all.every(({ speaker }) => /^[^/]+\/.+$/.test(speaker));
   const filesWithSeveral = repeated(all.map(({ file }) => file));
+  const callsInSeveral = repeated(all.map(({ speaker }) => speaker));
   const recordings = all.flatMap(({ speaker, file, utterances }) => {
     const [person, call] = sessionsKnown ? speaker.split('/', 2) : [speaker, file];
     const side = { speaker: word(`${name}/${person}`), corpus: name, path: join(folder, file) };
     if (sessionsKnown) {
       const part = filesWithSeveral.has(file) ? spanOf(utterances) : undefined;
-      return [{ ...side, id: word(`${name}/${speaker}`), session: word(`${name}/${speaker}/${call}`), part }];
+      const id = callsInSeveral.has(speaker) ? `${name}/${speaker}/${stem(file)}` : `${name}/${speaker}`;
+      return [{ ...side, id: word(id), session: word(`${name}/${speaker}/${call}`), part }];
     }
     // One sitting per speaker: the only two recordings to compare are its first and its second half.
     return halves(utterances).map((half, index) => {
-      const id = word(`${name}/${speaker}/${basename(file, extname(file))}-${index + 1}`);
+      const id = word(`${name}/${speaker}/${stem(file)}-${index + 1}`);
       return { ...side, id, session: id, part: spanOf(half) };
     });
   });
-  return { name, recordings, sessionsKnown };
+  return { name, recordings, sessionsKnown: sessionsKnown === true };
 }
 
 async function readSpeakerFolders(folder: string, name: string): Promise<Corpus> {
@@ -174,6 +184,11 @@ function spanOf(utterances: readonly Utterance[]): { fromS: number; toS: number 
 
 function repeated(values: readonly string[]): ReadonlySet<string> {
   return new Set(values.filter((value, index) => values.indexOf(value) !== index));
+}
+
+/** A path within the corpus, without the ending. */
+function stem(file: string): string {
+  return file.slice(0, file.length - extname(file).length);
 }
 
 /** Trial lists are separated by spaces. */

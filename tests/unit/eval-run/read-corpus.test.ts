@@ -42,6 +42,13 @@ describe('index.tsv', () => {
     ]);
   });
 
+  it('keeps the files of one call apart by name, and never makes a trial of two', async () => {
+    await index(['ann/1\tu1\t0\t2\ta.flac', 'ann/1\tu2\t0\t2\tmore/a.flac', 'ann/2\tu3\t0\t2\tb.flac']);
+    const { recordings } = await readCorpus(folder);
+    expect(recordings.map(({ id }) => id)).toEqual(['my_calls/ann/1/a', 'my_calls/ann/1/more/a', 'my_calls/ann/2']);
+    expect(buildTrials(recordings)).toHaveLength(4);
+  });
+
   it('halves the one file of a speaker whose calls are not known, between utterances', async () => {
     await index([
       'ann\tu1\t0\t4\ta.opus',
@@ -62,6 +69,18 @@ describe('index.tsv', () => {
   it.each([
     { what: 'a column that is missing', lines: [], header: 'speaker\tfile', message: /no column "start_s"/ },
     { what: 'a line without numbers', lines: ['ann/1\tu\tx\t2\ta.flac'], header: undefined, message: /line 2: cannot/ },
+    {
+      what: 'a speaker without a call among speakers with one',
+      lines: ['ann/1\tu\t0\t2\ta.flac', '-\tu\t0\t2\tn.flac', 'ann\tu\t0\t2\tb.flac'],
+      header: undefined,
+      message: /line 4: the speaker is written a person, in the lines before person\/call/,
+    },
+    {
+      what: 'a speaker with a call among speakers without',
+      lines: ['ann\tu\t0\t2\ta.flac', 'ann/2\tu\t0\t2\tb.flac'],
+      header: undefined,
+      message: /line 3: the speaker is written person\/call, in the lines before a person/,
+    },
     { what: 'nobody labelled', lines: ['-\tu\t0\t2\ta.flac'], header: undefined, message: /No labelled speech/ },
   ])('names $what', async ({ lines, header, message }) => {
     await index(lines, header);
