@@ -1,10 +1,9 @@
 /** Embeds the recordings of an evaluation under its conditions, as much as the cache does not hold already. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { VoiceAuthError } from '../domain/errors.js';
 import { type Degradation, type DegradationDeps, degrade, type Sound } from './degradations.js';
 import { type EmbeddedRecording, type EmbeddedSegment, EmbeddingCache } from './embedding-cache.js';
-import { EvaluationError } from './eval-error.js';
+import { EvaluationError, faultOfRecording } from './eval-error.js';
 import { inLanes } from './lanes.js';
 import type { Recording } from './read-corpus.js';
 import { cutSegment, type Segment, segmentName } from './segments.js';
@@ -49,6 +48,7 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
     JSON.stringify(degradation.steps),
     degradation.steps.some(({ kind }) => kind === 'noise') ? (options.noiseHash ?? '') : '',
     path.modelSha256,
+    path.frontEnd,
     path.speechDetectorId,
     `${path.modelId} pipeline ${PIPELINE_VERSION} max ${maxSpeechMs}`,
   ]);
@@ -56,14 +56,10 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
   const missing = segments.filter((segment) => !cached?.segments.has(segmentName(segment)));
   if (cached && (missing.length === 0 || cached.netSpeechMs < path.minWindowMs)) return cached;
 
-  const speech = await path
-    .hear(await soundOf(bytes, job, options), { maxSpeechMs, signal })
-    .catch((error: unknown) => {
-      if (signal.aborted) throw signal.reason;
-      // A recording with nothing in it is a fact about the data; anything else is a fault.
-      if (error instanceof VoiceAuthError && error.code === 'AudioProcessingError') return new Float32Array(0);
-      throw error;
-    });
+  const speech = await hear(bytes, job, options).catch((error: unknown) => {
+    // Of a thousand files, which one? And never taken for one with too little speech.
+    throw signal.aborted ? signal.reason : faultOfRecording(recording.path, error);
+  });
   const perMs = path.sampleRateHz / 1000;
   const found = new Map<string, EmbeddedSegment>(cached?.segments);
   if (speech.length >= path.minWindowMs * perMs) {
@@ -80,6 +76,13 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
   const result = { netSpeechMs: speech.length / perMs, segments: found };
   await cache?.write(key, result);
   return result;
+}
+
+async function hear(bytes: Uint8Array, job: EmbeddingJob, options: EmbedOptions): Promise<Float32Array> {
+  const sound = await soundOf(bytes, job, options);
+  // A stretch behind the end of its file: nothing in it is a fact about the data.
+  if (!(sound instanceof Uint8Array) && sound.samples.length === 0) return new Float32Array(0);
+  return options.path.hear(sound, { maxSpeechMs: options.maxSpeechMs, signal: options.signal });
 }
 
 /** The file as it is, or the stretch and the condition asked for. */

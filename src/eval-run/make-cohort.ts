@@ -3,7 +3,6 @@
  * own way (decoder, gate, speech detector, windows) to one unit embedding.
  */
 import { createHash } from 'node:crypto';
-import { VoiceAuthError } from '../domain/errors.js';
 import { type Degradation, type DegradationDeps, degrade } from './degradations.js';
 import { EvaluationError } from './eval-error.js';
 import { inLanes } from './lanes.js';
@@ -65,14 +64,10 @@ async function embedSpeaker(
   });
   if (sound.samples.length === 0) return undefined;
   const seed = createHash('sha256').update(speaker.name).digest().readUInt32LE(0);
-  const heard = await path
-    .hear(await degrade(sound, degradation, { codec, noise, seed }), { maxSpeechMs: seconds * 1000, signal })
-    .catch((error: unknown) => {
-      if (signal.aborted) throw signal.reason;
-      // Nothing to hear is a fact about the data; anything else is a fault.
-      if (error instanceof VoiceAuthError && error.code === 'AudioProcessingError') return new Float32Array(0);
-      throw error;
-    });
+  const heard = await path.hear(await degrade(sound, degradation, { codec, noise, seed }), {
+    maxSpeechMs: seconds * 1000,
+    signal,
+  });
   if (heard.length < (path.minWindowMs * path.sampleRateHz) / 1000) return undefined;
   return path.embedding(signal)(heard);
 }

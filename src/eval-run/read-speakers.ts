@@ -1,9 +1,8 @@
 /** The speakers of labelled speech for a cohort: who may be in it, in a random but repeatable order, and what they say. */
 import { readFile } from 'node:fs/promises';
-import { VoiceAuthError } from '../domain/errors.js';
 import { randomGenerator } from '../evaluation/random.js';
 import type { Sound } from './degradations.js';
-import { EvaluationError } from './eval-error.js';
+import { EvaluationError, faultOfRecording } from './eval-error.js';
 import { type Corpus, type Recording, readCorpora } from './read-corpus.js';
 
 export interface Speaker {
@@ -120,8 +119,6 @@ async function decodeFile(path: string, decode: (bytes: Uint8Array) => Promise<S
     throw new EvaluationError(`${path} cannot be read`);
   });
   return decode(bytes).catch((error: unknown) => {
-    // Of a thousand files, which one? Anything but what is wrong with the recording goes on as it is.
-    if (!(error instanceof VoiceAuthError) || error.code === 'InternalError') throw error;
-    throw new EvaluationError(`${path}: ${error.message}`);
+    throw faultOfRecording(path, error);
   });
 }

@@ -28,6 +28,8 @@ export interface SpeechPath {
   readonly modelId: string;
   /** Identifies the weights: the manifest's SHA-256 of `model.onnx`. */
   readonly modelSha256: string;
+  /** What else of the manifest makes the embedding: front end, tensors and windows, as text. */
+  readonly frontEnd: string;
   /** Identifies the speech detector, see `RunningModel`. */
   readonly speechDetectorId: string;
   readonly sampleRateHz: number;
@@ -103,6 +105,7 @@ async function startPath(
   return {
     modelId: manifest.id,
     modelSha256: manifest.model.sha256,
+    frontEnd: JSON.stringify([manifest.sampleRateHz, manifest.input, manifest.output, manifest.window]),
     speechDetectorId: model.speechDetectorId,
     sampleRateHz: model.detector.sampleRateHz,
     minWindowMs: manifest.window.minMs,

@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { VoiceAuthError } from '../../../src/domain/errors.js';
+import { parseDegradation } from '../../../src/eval-run/degradations.js';
+import { embedRecordings } from '../../../src/eval-run/embed-recordings.js';
+import { EmbeddingCache } from '../../../src/eval-run/embedding-cache.js';
+import { EvaluationError } from '../../../src/eval-run/eval-error.js';
+import type { SpeechPath } from '../../../src/eval-run/service-path.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'embed-recordings-'));
+  await writeFile(join(folder, 'ann.wav'), 'as many bytes as it needs');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** A way to embeddings that hears a second of speech in everything; `value` is what the model makes of it. */
+function speechPath(value: number, overrides: Partial<SpeechPath> = {}): SpeechPath {
+  return {
+    modelId: 'toy',
+    modelSha256: '0'.repeat(64),
+    frontEnd: '{"kind":"waveform"}',
+    speechDetectorId: 'toy',
+    sampleRateHz: 16_000,
+    minWindowMs: 500,
+    embeddingSize: 2,
+    decode: () => Promise.resolve({ samples: new Float32Array(16_000), sampleRateHz: 16_000 }),
+    hear: () => Promise.resolve(new Float32Array(16_000)),
+    embedding: () => () => Promise.resolve(Float32Array.of(value, 0)),
+    close: () => Promise.resolve(),
+    ...overrides,
+  };
+}
+
+async function embed(path: SpeechPath, condition = 'as-is', part?: { fromS: number; toS: number }) {
+  const recording = {
+    id: 'c/ann',
+    speaker: 'c/ann',
+    session: 'c/ann/1',
+    corpus: 'c',
+    path: join(folder, 'ann.wav'),
+    part,
+  };
+  const [embedded] = await embedRecordings(
+    [{ recording, degradation: parseDegradation(condition), segments: [{ kind: 'all' }] }],
+    {
+      path,
+      cache: new EmbeddingCache(join(folder, 'cache')),
+      jobs: 1,
+      maxSpeechMs: 30_000,
+      codec: undefined,
+      noise: undefined,
+      noiseHash: undefined,
+      signal: new AbortController().signal,
+      onProgress: () => undefined,
+    },
+  );
+  return embedded!.segments.get('all')?.embedding[0];
+}
+
+describe('embedRecordings', () => {
+  it('takes from the cache what was made the same way, and nothing of another front end', async () => {
+    expect(await embed(speechPath(1))).toBe(1);
+    expect(await embed(speechPath(0.5))).toBe(1);
+    expect(await embed(speechPath(0.5, { frontEnd: '{"kind":"fbank"}' }))).toBe(0.5);
+  });
+
+  it.each(['as-is', 'mulaw'])(
+    'names a recording that cannot be decoded, and remembers nothing of it: %s',
+    async (condition) => {
+      const damaged = () =>
+        Promise.reject(new VoiceAuthError('AudioProcessingError', 'The recording (wav) is damaged'));
+      const failed = embed(speechPath(1, { decode: damaged, hear: damaged }), condition);
+      await expect(failed).rejects.toThrow(EvaluationError);
+      await expect(failed).rejects.toThrow(`${join(folder, 'ann.wav')}: The recording (wav) is damaged`);
+      expect(await embed(speechPath(1), condition)).toBe(1);
+    },
+  );
+
+  it('does not blame a recording for a fault of the service', async () => {
+    const hear = () => Promise.reject(new VoiceAuthError('InferenceUnavailable', 'No inference'));
+    await expect(embed(speechPath(1, { hear }))).rejects.toMatchObject({ code: 'InferenceUnavailable' });
+  });
+
+  it('hears nothing in a stretch behind the end of the file', async () => {
+    expect(await embed(speechPath(1), 'as-is', { fromS: 5, toS: 6 })).toBeUndefined();
+  });
+});
