@@ -6,6 +6,7 @@ import { requireWritable } from '../embedder/package-files.js';
 import { type CalibrationCheck, type CallCalibration, calibrateOnCalls } from '../eval-run/calibrate-on-calls.js';
 import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
 import { openSpeechPath } from '../eval-run/service-path.js';
+import { judgedThresholds } from '../evaluation/call-procedure.js';
 import { COHORT_TOP, formatCalibration } from '../evaluation/fit-calibration.js';
 import { calibrateRecorded } from './calibrate-recorded.js';
 import { type CalibrateOptions, presentCohortTop, writeCalibration } from './calibration-file.js';
@@ -119,6 +120,8 @@ function describeCheck({
     fittedOn === measuredOn
       ? 'Fitted and measured on all people (no evidence: these are the calls it was fitted on)'
       : `Fitted on the ${fittedOn} of the people, measured on the ${measuredOn}`;
+  const budget = `Budget of false matches: ${earlyShare} for each early look, ${finalShare} for the last one`;
+  const unjudged = fittedOn === measuredOn && judgedThresholds(nontargets).length === 0;
   const rows = rates.map(({ threshold, claimedFmr, observedFmr, ownersAccepted, medianNetSpeechMs }) => [
     threshold.toFixed(3),
     percent(claimedFmr),
@@ -128,7 +131,7 @@ function describeCheck({
   ]);
   return [
     `${title}: ${targets} target, ${nontargets} nontarget trials`,
-    `Budget of false matches: ${earlyShare} for each early look, ${finalShare} for the last one`,
+    unjudged ? `${budget}: the smallest there is, because so few calls cannot show that more keeps the claims` : budget,
     table(['threshold', 'claimed', 'observed, whole calls', 'owners accepted', 'after a median of'], rows),
   ].join('\n');
 }

@@ -5,12 +5,12 @@
 import type { Calibration } from '../domain/scoring/calibration.js';
 import { fmrFromScore, impostorFmr } from '../domain/scoring/calibration.js';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
-import { type CallScores, playCall } from '../evaluation/call-procedure.js';
+import { type CallScores, chooseShares, playCall } from '../evaluation/call-procedure.js';
 import { acceptedShares, acceptedSharesPerPerson, falseMatchesPerOwner } from '../evaluation/decisions.js';
 import { fitTails, LOOKS_S, MIN_SPEECH_MS } from '../evaluation/fit-calibration.js';
 import { numberSpeakers } from '../evaluation/measure.js';
 import type { CorpusResults } from '../evaluation/results.js';
-import type { Trial } from '../evaluation/trials.js';
+import { type Trial, trialName } from '../evaluation/trials.js';
 import { reported } from './cross-validate.js';
 import { type HalfOf, type ScoredTrials, scoreTrials, type Voices } from './score-trials.js';
 
@@ -42,7 +42,7 @@ export function liveTrials(trials: readonly Trial[], enroll: Voices, looks: read
   for (const voices of long) {
     const seen = usable.filter(({ testId }) => voices.has(testId));
     scoreTrials(seen, enroll, voices).normScores.forEach((normScore, index) => {
-      const name = pairName(seen[index]!);
+      const name = trialName(seen[index]!);
       const before = scores.get(name);
       if (before) before.push(normScore);
       else scores.set(name, [normScore]);
@@ -52,14 +52,20 @@ export function liveTrials(trials: readonly Trial[], enroll: Voices, looks: read
     enrollSpeaker: enroll.get(trial.enrollId)!.speaker,
     testSpeaker: long[0]!.get(trial.testId)!.speaker,
     target: trial.target,
-    normScores: scores.get(pairName(trial))!,
+    normScores: scores.get(trialName(trial))!,
   }));
 }
 
-/** The calibration with its impostor tail fitted anew on nontargets of these trials; undefined when they are too few. */
+/**
+ * The calibration with everything that is fitted, impostor tail and budget of the looks, fitted anew on nontargets of these trials; undefined
+ * when they are too few.
+ */
 export function refit(calibration: Calibration, trials: readonly LiveTrial[]): Calibration | undefined {
-  const tails = fitTails(trials.map(callOf));
-  return tails.length > 0 ? { ...calibration, tails } : undefined;
+  const calls = trials.map(callOf);
+  const tails = fitTails(calls);
+  if (tails.length === 0) return undefined;
+  const sequential = chooseShares(calls, { tails, futility: calibration.futility }, MIN_SPEECH_MS);
+  return { ...calibration, tails, sequential };
 }
 
 /** A trial as a call that is played against the decision rule. */
@@ -201,8 +207,4 @@ function speakersOf(people: readonly { readonly enrollSpeaker: string; readonly 
     sides,
     Uint32Array.from(people, (_, index) => index),
   );
-}
-
-function pairName({ enrollId, testId }: Trial): string {
-  return `${enrollId} ${testId}`;
 }

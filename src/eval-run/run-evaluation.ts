@@ -11,7 +11,7 @@ import { measure, type SpeakerTrials } from '../evaluation/measure.js';
 import { type ConditionResults, type CorpusResults, type Results, resultsSchema } from '../evaluation/results.js';
 import { sortScores } from '../evaluation/scores.js';
 import { histogram, thinDet } from '../evaluation/summarise-scores.js';
-import { buildTrials, type Trial } from '../evaluation/trials.js';
+import { buildTrials, type Trial, trialName } from '../evaluation/trials.js';
 import { SERVICE_VERSION } from '../version.js';
 import { findCodec, missingForCodec } from './codecs.js';
 import { crossValidate, type NamedTrials, reported } from './cross-validate.js';
@@ -71,6 +71,7 @@ const AS_IS: Degradation = { name: 'as-is', steps: [] };
  */
 export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): Promise<Results> {
   const notes: string[] = [];
+  requireKnownTrials(plan);
   const service = await openServicePath(run.service);
   try {
     const noise = plan.noiseFolder === undefined ? undefined : await readNoise(plan.noiseFolder, service, run.signal);
@@ -298,13 +299,29 @@ function requireBothKinds(condition: string, { isTarget }: ScoredTrials): void {
   throw new EvaluationError(`${condition}: too few recordings have enough speech for target and nontarget trials`);
 }
 
-/** The trials of the list that this corpus allows, with its own labels. */
+/** A list of which a part is left out without a word would be an evaluation of something else. */
+function requireKnownTrials({ corpora, trials }: EvaluationPlan): void {
+  if (!trials) return;
+  const recordings = new Set(corpora.flatMap(({ recordings: own }) => own.map(({ id }) => id)));
+  const allowed = new Set(corpora.flatMap((corpus) => buildTrials(corpus.recordings).map(trialName)));
+  for (const trial of trials) {
+    const unknown = [trial.enrollId, trial.testId].find((id) => !recordings.has(id));
+    if (unknown !== undefined) throw new EvaluationError(`The trial list names ${unknown}, which the data do not have`);
+    if (!allowed.has(trialName(trial))) {
+      throw new EvaluationError(
+        `The trial list compares "${trialName(trial)}": recordings of one call, or of two data folders, make no trial`,
+      );
+    }
+  }
+}
+
+/** The trials of the list that this corpus has, with its own labels. */
 function chooseTrials(all: readonly Trial[], given: readonly Trial[]): readonly Trial[] {
-  const known = new Map(all.map((trial) => [`${trial.enrollId} ${trial.testId}`, trial]));
-  return given.flatMap(({ enrollId, testId, target }) => {
-    const trial = known.get(`${enrollId} ${testId}`);
-    if (trial && trial.target !== target) {
-      throw new EvaluationError(`The trial list calls "${enrollId} ${testId}" what the speakers' names contradict`);
+  const known = new Map(all.map((trial) => [trialName(trial), trial]));
+  return given.flatMap((wanted) => {
+    const trial = known.get(trialName(wanted));
+    if (trial && trial.target !== wanted.target) {
+      throw new EvaluationError(`The trial list calls "${trialName(wanted)}" what the speakers' names contradict`);
     }
     return trial ?? [];
   });

@@ -95,10 +95,16 @@ const MIN_EXPECTED_FALSE_MATCHES = 20;
 /** Observed over claimed false matches that a budget may reach on the calls it is chosen on: a little below the claim. */
 const MAX_OF_CLAIM = 0.95;
 
+/** The thresholds whose claims so many calls of strangers can judge: none below 201 calls. */
+export function judgedThresholds(strangers: number): readonly number[] {
+  return BUDGET_THRESHOLDS.filter((threshold) => strangers * fmrFromScore(threshold) >= MIN_EXPECTED_FALSE_MATCHES);
+}
+
 /**
  * How much of the false-match budget each early look, and the last one, may spend: the largest early share with which the
  * whole procedure stays within its claim on these calls, at every threshold of which they can tell. Early looks are what makes answers quick; the
- * looks of one call resemble each other, so that together they may spend more than the budget and still keep it.
+ * looks of one call resemble each other, so that together they may spend more than the budget and still keep it. Where the calls can tell of no
+ * threshold, the smallest shares: nothing says that the looks resemble each other.
  */
 export function chooseShares(
   calls: readonly CallScores[],
@@ -110,9 +116,8 @@ export function chooseShares(
     finalShare: Math.round(finalShare * 1000) / 1000,
   }));
   const strangers = calls.filter(({ target }) => !target);
-  const judged = BUDGET_THRESHOLDS.filter(
-    (threshold) => strangers.length * fmrFromScore(threshold) >= MIN_EXPECTED_FALSE_MATCHES,
-  );
+  const judged = judgedThresholds(strangers.length);
+  if (judged.length === 0) return shares.at(-1)!;
   const keepsClaim = (sequential: SequentialShares) =>
     judged.every((threshold) => {
       const rates = procedureRates(strangers, { ...calibration, sequential }, { threshold, minSpeechMs });

@@ -18,6 +18,11 @@ export interface Trial {
   readonly target: boolean;
 }
 
+/** The pair as a trial list names it. */
+export function trialName({ enrollId, testId }: Pick<Trial, 'enrollId' | 'testId'>): string {
+  return `${enrollId} ${testId}`;
+}
+
 /**
  * All ordered pairs of recordings of different sessions, corpus by corpus in the order given. Never a pair within one
  * session, where the channel is the same; never a pair across corpora, where bandwidth and room tell the two apart.
@@ -61,9 +66,10 @@ export type ParsedTrials =
   | { readonly kind: 'trials'; readonly trials: readonly Trial[] }
   | { readonly kind: 'invalid'; readonly line: number; readonly problem: string };
 
-/** Reads a trial list; empty lines are skipped. */
+/** Reads a trial list; empty lines are skipped, and a trial that is there twice is an error: it would count twice. */
 export function parseTrials(text: string): ParsedTrials {
   const trials: Trial[] = [];
+  const lineOf = new Map<string, number>();
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '') continue;
     const [enrollId, testId, label, ...rest] = line.trim().split(/\s+/);
@@ -77,6 +83,11 @@ export function parseTrials(text: string): ParsedTrials {
     if (label !== 'target' && label !== 'nontarget') {
       return { kind: 'invalid', line: index + 1, problem: `"${label}" is neither target nor nontarget` };
     }
+    const pair = trialName({ enrollId, testId });
+    const before = lineOf.get(pair);
+    if (before !== undefined)
+      return { kind: 'invalid', line: index + 1, problem: `"${pair}" is in line ${before}, too` };
+    lineOf.set(pair, index + 1);
     trials.push({ enrollId, testId, target: label === 'target' });
   }
   return { kind: 'trials', trials };

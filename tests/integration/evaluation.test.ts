@@ -159,6 +159,10 @@ describe('runEvaluation', { timeout: 180_000 }, () => {
       /contradict/,
     );
     await expect(evaluate({ trials: trials.slice(0, 1) })).rejects.toThrow(/no nontarget trials/);
+    const lost = { ...trials[0]!, testId: 'voices/nobody' };
+    await expect(evaluate({ trials: [...trials, lost] })).rejects.toThrow(/voices\/nobody, which the data do not have/);
+    const itself = { ...trials[0]!, testId: alice[0]! };
+    await expect(evaluate({ trials: [...trials, itself] })).rejects.toThrow(/make no trial/);
   });
 });
 

@@ -205,6 +205,30 @@ describe('calls played against the decision rule', () => {
     expect(calibrationFor(zero!, one!)).toBeUndefined();
     expect(crossValidated(calibration, trials.slice(0, 4), halfOf)).toBeUndefined();
   });
+
+  it('use a budget of other people for each half, too', () => {
+    const people = Array.from({ length: 60 }, (_, index) => `p${index}`);
+    const halfOf = splitPeople(
+      people.map((speaker) => ({ speaker, session: `${speaker}/1` })),
+      1,
+    );
+    const random = randomGenerator(9);
+    const trials = people.flatMap((enrollSpeaker) =>
+      people
+        .filter((testSpeaker) => testSpeaker !== enrollSpeaker)
+        .map((testSpeaker) => {
+          // In half 0 all looks at a call say the same, in half 1 each says something else.
+          const common = random();
+          const alike = halfOf(enrollSpeaker, testSpeaker) === 0;
+          const normScores = LOOKS_S.map(() => -Math.log(1 - (alike ? common : random())));
+          return { enrollSpeaker, testSpeaker, target: false, normScores };
+        }),
+    );
+    const calibrationFor = crossValidated(calibration, trials, halfOf)!;
+    const [zero, one] = [0, 1].map((half) => people.find((name) => halfOf(name, name) === half)!);
+    expect(calibrationFor(one!, one!)!.sequential.earlyShare).toBeGreaterThan(0.4);
+    expect(calibrationFor(zero!, zero!)!.sequential.earlyShare).toBeLessThan(0.2);
+  });
 });
 
 describe('checkClaims', () => {

@@ -3,6 +3,7 @@ import {
   BUDGET_THRESHOLDS,
   type CallScores,
   chooseShares,
+  judgedThresholds,
   playCall,
   procedureRates,
 } from '../../../src/evaluation/call-procedure.js';
@@ -82,6 +83,15 @@ describe('the budget', () => {
     expect(independent.earlyShare).toBeLessThan(0.2);
     expect(alike.earlyShare).toBe(0.5);
     for (const { earlyShare, finalShare } of [independent, alike]) expect(earlyShare).toBeLessThanOrEqual(finalShare);
+  });
+
+  it('is the smallest there is when the calls are too few to judge any claim', () => {
+    const futility = { minNetSpeechMs: 6000, fmr: 0.999 };
+    const alike = strangers(1);
+    expect(judgedThresholds(200)).toEqual([]);
+    expect(chooseShares(alike.slice(0, 200), { tails, futility }, 2000)).toEqual({ earlyShare: 0.05, finalShare: 0.1 });
+    expect(judgedThresholds(201)).toEqual([0.536]);
+    expect(chooseShares(alike.slice(0, 400), { tails, futility }, 2000).earlyShare).toBeGreaterThan(0.3);
   });
 
   it('keeps the claim of every threshold on the calls it was chosen on', () => {

@@ -54,6 +54,7 @@ describe('trial lists', () => {
     { text: 'a b target\na b', line: 2, problem: /three words/ },
     { text: 'a b target extra', line: 1, problem: /three words/ },
     { text: '\na b impostor', line: 2, problem: /"impostor" is neither/ },
+    { text: 'a b target\nb a target\n\na b target', line: 4, problem: /"a b" is in line 1, too/ },
   ])('name the line that is wrong: $text', ({ text, line, problem }) => {
     expect(parseTrials(text)).toEqual({ kind: 'invalid', line, problem: expect.stringMatching(problem) });
   });
