@@ -20,7 +20,7 @@ from .compensation import compensate, write_compensated
 from .dataset import Features
 from .networks import NETWORKS
 from .package import write_package
-from .speech import error_rates, train_head
+from .speech import error_rates, made_of, save_head, train_head
 from .train import Plan, train
 
 
@@ -32,14 +32,19 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
     features_folder = out / "features"
     if not (features_folder / "features.json").exists():
         prepare.prepare(speech, features_folder, versions)
+    features = Features(features_folder)
+    if features.versions != versions:
+        raise ValueError(f"{features_folder} holds {features.versions} versions of all speech, not {versions}: delete it or choose another folder.")
+    head = out / "speech.pt"
+    if head.exists() and torch.load(head)["made of"] != made_of(features, speech_steps):
+        raise ValueError(f"{head} was made of other features or with other steps: delete it or choose another folder.")
     train(Plan(network=network, steps=steps), features_folder, out / "main", device=device)
     # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
     fine = Plan(network=network, steps=steps * 4 // 100, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
     train(fine, features_folder, out / "fine", out / "main" / "checkpoint.pt", device)
-    write_compensated(out / "fine" / "checkpoint.pt", Features(features_folder), out / "compensated.pt")
-    if not (out / "speech.pt").exists():
-        torch.save(train_head(Features(features_folder), speech_steps).state_dict(), out / "speech.part")
-        (out / "speech.part").rename(out / "speech.pt")
+    write_compensated(out / "fine" / "checkpoint.pt", features, out / "compensated.pt")
+    if not head.exists():
+        save_head(train_head(features, speech_steps), head, made_of(features, speech_steps))
     finish(speech, out, model_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .channels import trained_on
 from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_power, mel_to_hertz
 
 # The spectrum stretched or squeezed by 7 % or an eighth, the pace as it was: other voices (vocal tract length perturbation, Jaitly & Hinton, ICML workshop 2013).
@@ -43,9 +45,13 @@ class Features:
     """What prepare.py wrote. Frames are log mel power, float16. Raises ValueError for what another front end or an earlier prepare.py made."""
 
     def __init__(self, folder: Path) -> None:
-        described = json.loads((folder / "features.json").read_text())
+        text = (folder / "features.json").read_text()
+        described = json.loads(text)
         if described["bands"] != BANDS or described.get("format") != FEATURES_FORMAT:
             raise ValueError(f"{folder} holds features of another front end or an earlier recipe: delete it, they are made anew.")
+        # What a checkpoint or a trained head is of: the description has every item with its place and length.
+        self.identity = hashlib.sha256(text.encode()).hexdigest()
+        self.versions: int = described["versions"]
         self.frames = np.memmap(folder / "features.f16", np.float16, "r").reshape(-1, BANDS)
         self.training: list[Item] = []
         self.held_out: list[Item] = []
@@ -94,6 +100,7 @@ class Sampler:
 
     def __init__(self, features: Features) -> None:
         self.features = features
+        self.noise, self.babble = trained_on(features.noise), trained_on(features.babble)
         self.warps = [warp_matrix(factor) for factor in WARPS]
         by_class: dict[tuple[str, str, int], list[Item]] = {}
         for item in features.training:
@@ -129,9 +136,9 @@ class Sampler:
         out = np.empty((crops, frames, BANDS), np.float32)
         for row in range(crops):
             if random.random() < 0.5:
-                out[row] = self._cut(self.features.noise, frames, random)
+                out[row] = self._cut(self.noise, frames, random)
             else:
-                out[row] = sum(self._cut(self.features.babble, frames, random) for _ in range(random.integers(1, 6)))
+                out[row] = sum(self._cut(self.babble, frames, random) for _ in range(random.integers(1, 6)))
         return torch.from_numpy(out)
 
     @staticmethod

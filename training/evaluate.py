@@ -44,10 +44,12 @@ TESTED = {"3 s": 3, "5 s": 5, "10 s": 10, "all": 10**6}
 def embedder(network: nn.Module) -> Embed:
     """One embedding of up to 10 s at a time; longer speech as windows of equal length whose unit embeddings are averaged."""
 
+    device = next(network.parameters()).device
+
     def embed(power: np.ndarray) -> np.ndarray:
         windows = np.array_split(power, max(1, -(-len(power) // (10 * FRAMES_PER_SECOND))))
         with torch.no_grad():
-            parts = [nn.functional.normalize(network(normalise(torch.from_numpy(part.copy())[None])))[0].float() for part in windows]
+            parts = [nn.functional.normalize(network(normalise(torch.from_numpy(part.copy())[None]).to(device)))[0].float().cpu() for part in windows]
         mean = sum(part * len(window) for part, window in zip(parts, windows)).numpy()
         return mean / np.linalg.norm(mean)
 

@@ -84,7 +84,7 @@ def load_network(checkpoint: Path) -> nn.Module:
 def load_head(file: Path) -> SpeechHead:
     """A trained speech head, in evaluation mode."""
     head = SpeechHead()
-    head.load_state_dict(torch.load(file, map_location="cpu"))
+    head.load_state_dict(torch.load(file, map_location="cpu")["head"])
     return head.eval()
 
 

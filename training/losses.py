@@ -49,8 +49,8 @@ class CrossChannelPairs(nn.Module):
         cosine = functional.normalize(first.float()) @ functional.normalize(second.float()).T
         logits = cosine * self.scale.clamp(min=1e-3) + self.shift
         same = labels[:, None] == labels[None]
-        itself = torch.eye(len(labels), dtype=torch.bool)
+        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         # Another crop of the same class is no impostor, nor is one of another corpus (told apart by its microphones).
         logits = logits.masked_fill((same & ~itself) | (corpora[:, None] != corpora[None]), -1e4)
-        target = torch.arange(len(labels))
+        target = torch.arange(len(labels), device=labels.device)
         return 0.5 * (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target))

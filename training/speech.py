@@ -196,6 +196,17 @@ def train_head(features: Features, steps: int, seed: int = 1, report: bool = Tru
     return head.eval()
 
 
+def save_head(head: SpeechHead, file: Path, made_of: dict[str, object]) -> None:
+    """Writes a head, with what tells whether another run would make the same."""
+    torch.save({"head": head.state_dict(), "made of": made_of}, file.with_suffix(".part"))
+    file.with_suffix(".part").rename(file)
+
+
+def made_of(features: Features, steps: int) -> dict[str, object]:
+    """What a trained head depends on."""
+    return {"features": features.identity, "steps": steps}
+
+
 def speech_probability(head: SpeechHead, power: np.ndarray) -> np.ndarray:
     """Probability of speech [ceil(frames / STRIDE)] of power [frames, bands]."""
     with torch.no_grad():
@@ -240,7 +251,7 @@ def main() -> None:
     options = parser.parse_args()
     features = Features(options.features)
     head = train_head(features, options.steps)
-    torch.save(head.state_dict(), options.out)
+    save_head(head, options.out, made_of(features, options.steps))
     for name, rate in error_rates(head, features).items():
         print(f"{name} {100 * rate:.1f} %")
 

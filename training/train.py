@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import math
 import time
@@ -54,8 +55,10 @@ def learning_rate(plan: Plan, step: int) -> float:
 class Run:
     """State of a run; save and load make it go on where it stopped."""
 
-    def __init__(self, plan: Plan, features: Features, device: str) -> None:
+    def __init__(self, plan: Plan, features: Features, device: str, start: str | None = None) -> None:
+        """`start` identifies the checkpoint whose weights the run begins with."""
         torch.manual_seed(plan.seed)
+        self.made_of = {"plan": asdict(plan), "features": features.identity, "start": start}
         self.plan = plan
         self.device = device
         self.sampler = Sampler(features)
@@ -110,7 +113,7 @@ class Run:
 
     def save(self, file: Path) -> None:
         state = {
-            "plan": asdict(self.plan),
+            **self.made_of,
             "step": self.step,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -122,8 +125,12 @@ class Run:
         file.with_suffix(".part").rename(file)
 
     def load(self, file: Path, weights_only: bool = False) -> None:
-        """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights. Raises ValueError for one of other voices."""
+        """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights. Raises ValueError for one of other voices,
+        and, when it is to go on, for one of another plan, other features or another start."""
         state = torch.load(file, map_location=self.device)
+        others = [name for name, value in self.made_of.items() if state.get(name) != value]
+        if others and not weights_only:
+            raise ValueError(f"{file} was made with another {', '.join(others)}: delete it or choose another folder, the run would be neither.")
         classes, known = len(self.margin_loss.centres), len(state["margin"]["centres"])
         if classes != known:
             raise ValueError(f"{file} was trained on {known} voices, these features and their warps make {classes}.")
@@ -139,10 +146,11 @@ class Run:
 
 
 def train(plan: Plan, features_folder: Path, out: Path, start_from: Path | None = None, device: str = "cpu") -> Run:
-    """Runs a plan to its end, going on from out/checkpoint.pt where there is one; prints progress and held-out error rates."""
+    """Runs a plan to its end, going on from out/checkpoint.pt where there is one; prints progress and held-out error rates. Raises ValueError for
+    a checkpoint of another plan, other features or another start."""
     out.mkdir(parents=True, exist_ok=True)
     features = Features(features_folder)
-    run = Run(plan, features, device)
+    run = Run(plan, features, device, start_from and hashlib.sha256(start_from.read_bytes()).hexdigest())
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         run.load(checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -234,6 +235,14 @@ class Losses(unittest.TestCase):
         embeddings, labels = torch.randn(8, 8), torch.arange(8) % 4
         self.assertGreater(loss(embeddings, labels, 0.3, 30).item(), loss(embeddings, labels, 0.0, 30).item())
 
+    def test_stay_on_the_device_they_are_given(self) -> None:
+        # No numbers on this device, but what mixes it with another fails as on a GPU.
+        loss = CrossChannelPairs().to("meta")
+        speakers, labels = torch.empty(4, 8, device="meta"), torch.empty(4, dtype=torch.long, device="meta")
+        self.assertEqual(loss(speakers, speakers, labels, labels).device.type, "meta")
+        margin = WithinCorpusMargin(8, torch.zeros(4, dtype=torch.long)).to("meta")
+        self.assertEqual(margin(speakers, labels, 0.2, 30).device.type, "meta")
+
     def test_pairs_want_the_same_speaker_together(self) -> None:
         loss = CrossChannelPairs()
         speakers = torch.eye(4)
@@ -340,6 +349,19 @@ class Training(unittest.TestCase):
             (folder / "resumed").mkdir()
             stopped.save(folder / "resumed" / "checkpoint.pt")
             resumed = train(plan, folder / "features", folder / "resumed")
+            # Of another plan, another start or other features: neither one run nor the other.
+            described = folder / "features" / "features.json"
+            start = folder / "straight" / "checkpoint.pt"
+            for other, begin in ((dataclasses.replace(plan, seed=2), None), (plan, start)):
+                with self.assertRaisesRegex(ValueError, "delete it"):
+                    train(other, folder / "features", folder / "resumed", begin)
+            text = described.read_text()
+            described.write_text(text + " ")
+            with self.assertRaisesRegex(ValueError, "another features"):
+                train(plan, folder / "features", folder / "resumed")
+            described.write_text(text)
+            self.assertEqual(train(plan, folder / "features", folder / "from", start).step, 4)
+            self.assertEqual(train(plan, folder / "features", folder / "from", start).step, 4)
             compensated = compensate(resumed.averaged, features)
             # Six training speakers in two simulated calls each, one piece of 5 s.
             self.assertEqual(simulated_calls(evaluate.embedder(resumed.averaged), features).shape, (12, EMBEDDING_SIZE))
