@@ -26,6 +26,7 @@ import { type OpenEmbedder, openEmbedder } from './embedder/open-embedder.js';
 import { createHealthReporter } from './health.js';
 import { type ApiKeyRing, apiKeyEntry, createApiKey, parseApiKeyRing } from './http/api-keys.js';
 import { createApp } from './http/app.js';
+import { addressOfUpgrade } from './http/client-address.js';
 import { applyServerLimits } from './http/server-limits.js';
 import { createLogger, type Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
@@ -172,6 +173,8 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       metrics,
       logger,
       baseUrl: () => url,
+      clientAddress: (request) => addressOfUpgrade(request, config.http.trustProxy),
+      limits: { maxFailuresPerMinute: config.http.rateLimitPerMinute },
     });
     const app = createApp({
       config: config.http,

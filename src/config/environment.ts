@@ -69,7 +69,7 @@ export const ENVIRONMENT = {
   ),
   RATE_LIMIT_PER_MINUTE: variable(
     integer(0, 1_000_000).default(100),
-    'Requests per minute and client address; 0 = off',
+    'Requests per minute and client address, and media streams that fail; 0 = off',
   ),
   USER_RATE_LIMIT_PER_MINUTE: variable(
     integer(0, 1_000_000).default(10),

@@ -1,8 +1,8 @@
 /** Makes Express routes out of operations: the same chain of checks for each, in the same order. */
 import type { Express, Request, RequestHandler, Response } from 'express';
 import type { Scope } from './api-keys.js';
+import { addressOf } from './client-address.js';
 import { EventStream } from './event-stream.js';
-import { addressOf } from './middleware/authentication.js';
 import { methodNotAllowed } from './middleware/error-handler.js';
 import { validation } from './middleware/validation.js';
 import type { Operation, OperationContext, Route } from './operation.js';

@@ -463,6 +463,25 @@ describe('a stream that dials us', () => {
     expect((await world.history())[0]).toMatchObject({ source: 'twilio', callId: ticket.callId });
   });
 
+  it('with a token that was not issued here is refused without asking the database', async () => {
+    const asked: string[] = [];
+    const callStore = replacing(world.calls, {
+      redeemStream: async ({ token }: { readonly token: string }) => {
+        asked.push(token);
+        return undefined;
+      },
+    });
+    const here = startProcess({ parts: { callStore } });
+    const issued = { platform: 'telnyx', callId: undefined, userId: undefined, correlationId: 'expect-0002' } as const;
+    const { token } = await here.service.expect({ ...issued, callerNumber: undefined });
+    for (const other of ['', 'x', token.slice(1), `${token}A`, `.${token.slice(1)}`, `${token}\n`]) {
+      expect(await here.service.admit({ platform: 'telnyx', token: other, source: new ToyCall() })).toBe(false);
+    }
+    expect(asked).toEqual([]);
+    await here.service.admit({ platform: 'telnyx', token, source: new ToyCall() });
+    expect(asked).toEqual([token]);
+  });
+
   it('that never comes is an error at the deadline', async () => {
     const here = startProcess();
     const { callId } = await here.service.expect({

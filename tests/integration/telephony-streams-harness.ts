@@ -114,6 +114,7 @@ export async function serve({ config, limits, admit }: TestServerOptions = {}) {
     metrics,
     logger: createLogger('trace', destination),
     baseUrl: () => url,
+    clientAddress: ({ headers, socket }) => String(headers['x-test-address'] ?? socket.remoteAddress),
     ...(limits ? { limits } : {}),
   });
   http.on('upgrade', (request, connection, head) => {

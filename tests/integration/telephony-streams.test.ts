@@ -315,6 +315,93 @@ describe('a connection that never gets as far as a stream', () => {
   });
 });
 
+describe('strangers', () => {
+  const signed = { twilioAuthTokens: [AUTH_TOKEN], allowUnsigned: false };
+  const from = (address: string) => ({ 'X-Test-Address': address });
+
+  /** A connection whose start message shows the token of its path. */
+  async function show(url: string, token: string, address: string) {
+    const connection = bare(url, streamPath('telnyx', token), from(address));
+    await Promise.race([connection.open, connection.refused]);
+    if (connection.socket.readyState === WebSocket.OPEN) connection.socket.send('{"event":"start","start":{}}');
+    return Promise.race([connection.closed, connection.refused]);
+  }
+
+  /** A connection that Twilio has signed, answered with its status when it is refused. */
+  function twilio(url: string) {
+    const address = `${url.replace('http', 'ws')}${streamPath('twilio')}`;
+    return bare(url, streamPath('twilio'), { 'X-Twilio-Signature': twilioSignature(AUTH_TOKEN, address) });
+  }
+
+  it('of one address cannot take every place, and those of many none that Twilio has signed', async () => {
+    const { url, outcomes, ear } = await serve({ config: signed, limits: { maxAwaiting: 16, startTimeoutMs: 60_000 } });
+    const silent = (address: string) => bare(url, streamPath('telnyx', 'x'), from(address));
+    for (const address of ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4']) {
+      await Promise.all(Array.from({ length: 4 }, () => silent(address).open));
+      expect(await silent(address).refused).toBe(503);
+    }
+    expect(await silent('192.0.2.5').refused).toBe(503);
+    const { socket, open } = twilio(url);
+    await open;
+    socket.send(START);
+    socket.send(STOP);
+    expect(await ear.ended).toEqual({ kind: 'closed' });
+    expect(await outcomes()).toEqual({ crowded: 5, admitted: 1 });
+  });
+
+  it.each([
+    ['shows a token nobody knows', 'bad_token', (socket: WebSocket) => socket.send('{"event":"start","start":{}}')],
+    ['says nothing', 'no_start', () => undefined],
+    ['leaves before it has said anything', 'abandoned', (socket: WebSocket) => socket.close(1000)],
+  ])('are refused for a while when one address often %s', async (_what, outcome, act) => {
+    const { url, outcomes, tokens } = await serve({
+      config: signed,
+      limits: { maxFailuresPerMinute: 2, startTimeoutMs: 200 },
+    });
+    for (const token of ['tok-1', 'tok-2']) {
+      const { socket, open, closed } = bare(url, streamPath('telnyx', token), from('192.0.2.1'));
+      await open;
+      act(socket);
+      await closed;
+    }
+    await expect.poll(outcomes).toEqual({ [outcome]: 2 });
+    expect(await bare(url, streamPath('telnyx', TOKEN), from('192.0.2.1')).refused).toBe(429);
+    const asked = tokens.arrived.length;
+    // Others get in, and so does Twilio from the same address.
+    await bare(url, streamPath('telnyx', TOKEN), from('192.0.2.2')).open;
+    await twilio(url).open;
+    expect(tokens.arrived.length).toBe(asked);
+    expect(await outcomes()).toEqual({ [outcome]: 2, rate_limited: 1 });
+  });
+
+  it('do not count as such when they are let in, nor when the service is at fault', async () => {
+    let fault = false;
+    const { url, outcomes } = await serve({
+      limits: { maxFailuresPerMinute: 1 },
+      admit: async ({ source }) => {
+        if (fault) throw new VoiceAuthError('DatabaseUnavailable', 'No database');
+        await source.open(new Ear(), { signal: new AbortController().signal, connectTimeoutMs: 1_000 });
+        return true;
+      },
+    });
+    for (let i = 0; i < 3; i++) await dial(url, 'telnyx').ended;
+    fault = true;
+    for (let i = 0; i < 3; i++) expect(await dial(url, 'telnyx').ended).toEqual({ kind: 'closed', code: 1013 });
+    expect(await outcomes()).toEqual({ admitted: 3, busy: 3 });
+  });
+
+  it('are asked about once per token: one that was refused stays refused, and does not count again', async () => {
+    const { url, tokens, outcomes, ear } = await serve({ limits: { maxFailuresPerMinute: 2 } });
+    const answers = [];
+    for (let i = 0; i < 4; i++) answers.push(await show(url, 'tok-stale', '192.0.2.1'));
+    expect(answers).toEqual([1008, 403, 403, 403]);
+    expect(tokens.arrived).toEqual([{ platform: 'telnyx', token: 'tok-stale' }]);
+    expect(await outcomes()).toEqual({ bad_token: 4 });
+    dial(url, 'telnyx');
+    expect(await ear.ended).toEqual({ kind: 'closed' });
+  });
+});
+
 describe('an open stream', () => {
   /** A bare Twilio connection that has been admitted. */
   async function admitted(limits = {}) {

@@ -53,6 +53,8 @@ export interface CallServiceDeps {
 }
 
 const TOKEN_BYTES = 32;
+/** What `TOKEN_BYTES` are in base64url. */
+const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
 export class CallService implements CallsUseCase, StreamsUseCase {
   private readonly deps: CallServiceDeps;
@@ -164,6 +166,8 @@ export class CallService implements CallsUseCase, StreamsUseCase {
 
   async admit({ platform, token, source }: ArrivingStream): Promise<boolean> {
     if (this.draining) throw new VoiceAuthError('Busy', 'The service is shutting down', { retryAfterSeconds: 1 });
+    // No database is needed to tell that it was not issued here.
+    if (!TOKEN.test(token)) return false;
     const { callStore, calls } = this.deps;
     if (this.desk.isFull) throw new VoiceAuthError('Busy', 'Too many calls at once', { retryAfterSeconds: 5 });
     const redeemed = await callStore.redeemStream({ platform, token }, { owner: this.owner, leaseMs: calls.leaseMs });

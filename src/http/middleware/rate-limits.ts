@@ -8,8 +8,8 @@ import { rateLimit, type Store } from 'express-rate-limit';
 import { VoiceAuthError } from '../../domain/errors.js';
 import type { RateLimitStore } from '../../domain/ports/auth-store.js';
 import type { Metrics } from '../../observability/metrics.js';
+import { addressOf } from '../client-address.js';
 import { stateOf } from '../request-state.js';
-import { addressOf } from './authentication.js';
 
 const WINDOW_MS = 60_000;
 

@@ -1,7 +1,8 @@
 /** Webhooks over HTTP: who they come from is judged by their handler; failures count like those of API keys. */
 import type { RequestHandler } from 'express';
 import { VoiceAuthError } from '../../domain/errors.js';
-import { type AuthenticationFailures, addressOf } from '../middleware/authentication.js';
+import { addressOf } from '../client-address.js';
+import type { AuthenticationFailures } from '../middleware/authentication.js';
 import { answer, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
 import type { WebhookHandler } from '../webhook-handler.js';

@@ -11,8 +11,9 @@ import type { StreamPlatform, StreamsUseCase } from '../../domain/calls/calls.js
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { readStreamPath, STREAM_ENDPOINTS } from './platforms.js';
-import { StreamSession, type StreamSessionLimits } from './stream-session.js';
+import { type StreamOutcome, StreamSession, type StreamSessionLimits } from './stream-session.js';
 import { judgeSignature, type SignatureVerdict, webSocketAddress } from './twilio-signature.js';
+import { type UnprovenRefusal, type UnprovenStreamLimits, UnprovenStreams } from './unproven-streams.js';
 import { type RefusalStatus, refuseUpgrade } from './upgrade-refusal.js';
 
 export interface StreamServerOptions {
@@ -22,13 +23,14 @@ export interface StreamServerOptions {
   readonly logger: Logger;
   /** Where the server listens, e.g. `http://127.0.0.1:8000`; asked when no public URL is configured. */
   readonly baseUrl: () => string;
+  /** The client's address of an upgrade, as limits per address see it. */
+  readonly clientAddress: (request: IncomingMessage) => string;
   /** Default: `STREAM_LIMITS`. */
   readonly limits?: Partial<StreamServerLimits>;
 }
 
-export interface StreamServerLimits extends StreamSessionLimits {
-  /** Connections that are not admitted yet. */
-  readonly maxAwaiting: number;
+/** Streams that Twilio has signed may be `maxAwaiting` as well, and nothing else limits them: others cannot keep them out. */
+export interface StreamServerLimits extends StreamSessionLimits, UnprovenStreamLimits {
   /** Longest message. */
   readonly maxMessageBytes: number;
 }
@@ -39,6 +41,7 @@ export const STREAM_LIMITS: StreamServerLimits = {
   admissionTimeoutMs: 10_000,
   maxBytesBeforeStart: 64 * 1024,
   maxAwaiting: 256,
+  maxFailuresPerMinute: 100,
   // 6 s of 16 kHz L16 in base64, for a platform that sends its backlog in one piece.
   maxMessageBytes: 256 * 1024,
 };
@@ -74,6 +77,20 @@ const SIGNATURE_REFUSALS: Readonly<Record<Exclude<SignatureVerdict, 'valid'>, Re
   not_configured: { status: 403, outcome: 'signature_not_configured' },
 };
 
+const UNPROVEN_REFUSALS: Readonly<Record<UnprovenRefusal, Refusal>> = {
+  rate_limited: { status: 429, outcome: 'rate_limited' },
+  bad_token: { status: 403, outcome: 'bad_token' },
+  crowded: { status: 503, outcome: 'crowded' },
+};
+
+/** An upgrade that was taken over. */
+interface Arrival {
+  readonly platform: StreamPlatform;
+  readonly pathToken: string | undefined;
+  /** Undefined = it has shown by a signature where it comes from. */
+  readonly unprovenAddress: string | undefined;
+}
+
 /** Makes the server; it listens to nothing by itself. */
 export function createStreamServer(options: StreamServerOptions): StreamServer {
   return new Door(options);
@@ -84,13 +101,15 @@ class Door implements StreamServer {
   readonly #limits: StreamServerLimits;
   readonly #sockets: WebSocketServer;
   readonly #sessions = new Set<StreamSession>();
-  #awaiting = 0;
+  readonly #unproven: UnprovenStreams;
+  #awaitingSigned = 0;
   #closing = false;
   #onEmpty: (() => void) | undefined;
 
   constructor(options: StreamServerOptions) {
     this.#options = options;
     this.#limits = { ...STREAM_LIMITS, ...options.limits };
+    this.#unproven = new UnprovenStreams(this.#limits);
     const socketOptions: SocketServerOptions = {
       noServer: true,
       clientTracking: false,
@@ -114,17 +133,20 @@ class Door implements StreamServer {
       refuseUpgrade(connection, 404);
       return true;
     }
-    const refusal = this.#refusal(path.platform, request);
+    const { platform, token: pathToken } = path;
+    // Without auth tokens nothing is checked, and `valid` proves nothing.
+    const signed = STREAM_ENDPOINTS[platform].signed && (this.#options.config.twilioAuthTokens ?? []).length > 0;
+    const unprovenAddress = signed ? undefined : this.#options.clientAddress(request);
+    const arrival = { platform, pathToken, unprovenAddress };
+    const refusal = this.#refusal(arrival, request);
     if (refusal) {
-      this.#options.metrics.streamConnections.inc({ platform: path.platform, outcome: refusal.outcome });
-      this.#options.logger.info({ platform: path.platform, outcome: refusal.outcome }, 'media stream refused');
+      this.#options.metrics.streamConnections.inc({ platform, outcome: refusal.outcome });
+      this.#options.logger.info({ platform, outcome: refusal.outcome }, 'media stream refused');
       refuseUpgrade(connection, refusal.status);
       return true;
     }
     if (connection instanceof Socket) connection.setKeepAlive(true, KEEP_ALIVE_MS);
-    this.#sockets.handleUpgrade(request, connection, head, (socket) =>
-      this.#connect(socket, path.platform, path.token),
-    );
+    this.#sockets.handleUpgrade(request, connection, head, (socket) => this.#connect(socket, arrival));
     return true;
   }
 
@@ -137,7 +159,7 @@ class Door implements StreamServer {
     if (this.#sessions.size > 0) await empty;
   }
 
-  #refusal(platform: StreamPlatform, request: IncomingMessage): Refusal | undefined {
+  #refusal({ platform, pathToken, unprovenAddress }: Arrival, request: IncomingMessage): Refusal | undefined {
     const { method, headers } = request;
     if (
       method !== 'GET' ||
@@ -149,8 +171,11 @@ class Door implements StreamServer {
     const verdict = STREAM_ENDPOINTS[platform].signed ? this.#judge(request) : 'valid';
     if (verdict !== 'valid') return SIGNATURE_REFUSALS[verdict];
     if (this.#closing) return { status: 503, outcome: 'closing' };
-    if (this.#awaiting >= this.#limits.maxAwaiting) return { status: 503, outcome: 'crowded' };
-    return undefined;
+    if (unprovenAddress === undefined) {
+      return this.#awaitingSigned >= this.#limits.maxAwaiting ? UNPROVEN_REFUSALS.crowded : undefined;
+    }
+    const unproven = this.#unproven.refusal(unprovenAddress, platform, pathToken);
+    return unproven && UNPROVEN_REFUSALS[unproven];
   }
 
   #judge(request: IncomingMessage): SignatureVerdict {
@@ -159,9 +184,11 @@ class Door implements StreamServer {
     return judgeSignature(request.headers['x-twilio-signature'], url, config);
   }
 
-  #connect(socket: WebSocket, platform: StreamPlatform, pathToken: string | undefined): void {
+  #connect(socket: WebSocket, arrival: Arrival): void {
     const { streams, metrics, logger } = this.#options;
-    this.#awaiting++;
+    const { platform, pathToken, unprovenAddress } = arrival;
+    if (unprovenAddress === undefined) this.#awaitingSigned++;
+    else this.#unproven.enter(unprovenAddress);
     const session = new StreamSession({
       socket,
       platform,
@@ -171,12 +198,21 @@ class Door implements StreamServer {
       streams,
       metrics,
       logger,
-      onSettled: () => this.#awaiting--,
+      onSettled: (outcome, token) => this.#settled(arrival, outcome, token),
     });
     this.#sessions.add(session);
     socket.on('close', () => {
       this.#sessions.delete(session);
       if (this.#sessions.size === 0) this.#onEmpty?.();
     });
+  }
+
+  #settled({ platform, pathToken, unprovenAddress }: Arrival, outcome: StreamOutcome, token: string | undefined): void {
+    if (unprovenAddress === undefined) {
+      this.#awaitingSigned--;
+      return;
+    }
+    const badToken = outcome === 'bad_token' && token === pathToken ? token : undefined;
+    this.#unproven.leave(unprovenAddress, outcome, { platform, badToken });
   }
 }

@@ -37,12 +37,12 @@ export interface StreamSessionOptions {
   readonly streams: Pick<StreamsUseCase, 'admit'>;
   readonly metrics: Pick<Metrics, 'streamConnections' | 'framesReceived' | 'framesDropped' | 'streamMessagesIgnored'>;
   readonly logger: Logger;
-  /** Called once, when it has turned out whether the stream is let in. */
-  readonly onSettled: () => void;
+  /** Called once, when it has turned out whether the stream is let in; with the token that it showed, if any. */
+  readonly onSettled: (outcome: StreamOutcome, token: string | undefined) => void;
 }
 
 /** What became of a connection: stable words for metrics. */
-type Outcome =
+export type StreamOutcome =
   | 'admitted'
   | 'no_start'
   | 'no_token'
@@ -80,6 +80,7 @@ export class StreamSession implements CallSource {
   #settled = false;
   #silenced = false;
   #earlyBytes = 0;
+  #token: string | undefined;
   #timer: NodeJS.Timeout;
   /** What came in one piece with the start message; undefined when messages are handled as they come. */
   #held: Message[] | undefined = [];
@@ -150,6 +151,7 @@ export class StreamSession implements CallSource {
       this.#refuse('no_token', POLICY);
       return;
     }
+    this.#token = token;
     this.#log('debug', { ...start.format, tracks: start.tracks }, 'media stream starts');
     this.#stage = 'admitting';
     this.#socket.pause();
@@ -226,7 +228,7 @@ export class StreamSession implements CallSource {
   }
 
   /** Not let in, or not any longer. */
-  #refuse(outcome: Outcome, code: number): void {
+  #refuse(outcome: StreamOutcome, code: number): void {
     this.#settle(outcome);
     this.#stop(code);
   }
@@ -257,13 +259,13 @@ export class StreamSession implements CallSource {
     this.#sink?.onEnd(outcome);
   }
 
-  #settle(outcome: Outcome): void {
+  #settle(outcome: StreamOutcome): void {
     if (this.#settled) return;
     this.#settled = true;
     const { platform, metrics, onSettled } = this.#options;
     metrics.streamConnections.inc({ platform, outcome });
     this.#log(outcome === 'admitted' ? 'debug' : 'info', { outcome }, 'media stream connection');
-    onSettled();
+    onSettled(outcome, this.#token);
   }
 
   /** Audio that was lost, and messages that hold none, are counted apart. */

@@ -6,6 +6,7 @@ const STATUS_TEXT = {
   403: 'Forbidden',
   404: 'Not Found',
   426: 'Upgrade Required',
+  429: 'Too Many Requests',
   503: 'Service Unavailable',
 } as const;
 
@@ -13,6 +14,7 @@ export type RefusalStatus = keyof typeof STATUS_TEXT;
 
 const EXTRA_HEADERS: Partial<Record<RefusalStatus, string>> = {
   426: 'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n',
+  429: 'Retry-After: 60\r\n',
   503: 'Retry-After: 1\r\n',
 };
 
