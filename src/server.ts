@@ -113,20 +113,26 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       retryAfterSeconds: 5,
       onChange: (active) => metrics.activeCalls.set(active),
     });
-    const users = new UserDirectory(storage.store, model.embedder.modelId);
+    const scorer = createScorer(model.package);
+    const drift = new DriftMonitor({ scorer, metrics });
+    const users = new UserDirectory(storage.store, model.embedder.modelId, {
+      onErased: (userId) => {
+        drift.forget(userId);
+        calls.forget(userId);
+      },
+    });
     const housekeeping = setInterval(() => {
       void keepHouse(storage.store, config, logger);
       void countOutdated(users, metrics, logger);
     }, HOUSEKEEPING_MS);
     void countOutdated(users, metrics, logger);
     closers.push({ name: 'housekeeping', close: async () => clearInterval(housekeeping) });
-    const scorer = createScorer(model.package);
     const parts = {
       store: storage.store,
       embedder: model.embedder,
       detector: model.detector,
       scorer,
-      drift: new DriftMonitor({ scorer, metrics }),
+      drift,
       calls: createCallSources({ vapi: config.vapiListen, outbound: config.outbound, metrics, logger }),
       fetcher,
       decoder,

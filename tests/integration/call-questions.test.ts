@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
+import { UserDirectory } from '../../src/domain/users/user-directory.js';
 import type { ToyCall } from '../support/toy-calls.js';
 import {
   factsOf,
@@ -12,7 +13,7 @@ import {
   ToyProcess,
   type ToyProcessOptions,
 } from '../support/toy-calls-service.js';
-import { settled } from '../support/toy-models.js';
+import { settled, TOY_MODEL_ID } from '../support/toy-models.js';
 import { play } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
 
@@ -131,6 +132,33 @@ describe('who is meant', () => {
     });
     const later = await here.service.verify(questionOf(call, { requestId: 'tool-3', deadlineMs: 300 }));
     expect(decided(later).userId).toBe(world.userId);
+  });
+});
+
+describe('a person who is erased while the call goes on', () => {
+  it('is looked for no more, and nobody is accepted as them', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const users = new UserDirectory(world.store, TOY_MODEL_ID, { onErased: (userId) => here.service.forget(userId) });
+    await users.erase(world.userId, { correlationId: 'erase-0007', actor: 'test' });
+    expect(await here.service.status('vapi', call.callId)).toMatchObject({ claimed: false });
+    await play(audio, OWNER);
+    expect(here.toys.embedder.windowsMs).toEqual([]);
+    expect(await here.service.verify(questionOf(call))).toEqual({ kind: 'unknown_caller' });
+  });
+
+  it('is not accepted either when the question was asked before', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const asking = expect(here.service.verify(questionOf(call, { deadlineMs: 2_000 }))).rejects.toMatchObject({
+      code: 'UserNotFoundError',
+    });
+    await settled();
+    // Another process has erased them, so this one goes on looking; the database knows better.
+    await world.store.eraseUser(world.userId, { correlationId: 'erase-0008', actor: 'test' });
+    await play(audio, OWNER);
+    await asking;
+    expect(await here.toys.count('verifications_total', { decision: 'accept' })).toBe(0);
   });
 });
 

@@ -186,6 +186,11 @@ export class CallService implements CallsUseCase, StreamsUseCase {
     return true;
   }
 
+  /** Takes no more looks for somebody who was erased, on any call that this process listens to. */
+  forget(userId: string): void {
+    for (const session of this.desk.sessions()) session.forget(userId);
+  }
+
   /** No new calls; those that run go on, and questions about them are answered. */
   drain(): void {
     this.draining = true;

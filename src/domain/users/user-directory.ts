@@ -3,15 +3,22 @@ import { VoiceAuthError } from '../errors.js';
 import type { AuthStore, HistoryPage, UserStatus } from '../ports/auth-store.js';
 import type { ErasureRequest, OutdatedUsers, PageRequest, UsersUseCase } from './users.js';
 
+export interface UserDirectoryOptions {
+  readonly onErased?: (userId: string) => void;
+}
+
 export class UserDirectory implements UsersUseCase {
   private readonly store: AuthStore;
 
   private readonly modelId: string;
 
-  /** `modelId`: of the model in use. */
-  constructor(store: AuthStore, modelId: string) {
+  private readonly onErased: (userId: string) => void;
+
+  /** `modelId`: of the model in use. `onErased`: told who is gone, so that what memory holds of them goes, too. */
+  constructor(store: AuthStore, modelId: string, { onErased }: UserDirectoryOptions = {}) {
     this.store = store;
     this.modelId = modelId;
+    this.onErased = onErased ?? (() => undefined);
   }
 
   async status(userId: string): Promise<UserStatus> {
@@ -28,7 +35,9 @@ export class UserDirectory implements UsersUseCase {
   }
 
   async erase(userId: string, by: ErasureRequest): Promise<void> {
-    if (!(await this.store.eraseUser(userId, by))) found(undefined);
+    const erased = await this.store.eraseUser(userId, by);
+    this.onErased(userId);
+    if (!erased) found(undefined);
   }
 }
 

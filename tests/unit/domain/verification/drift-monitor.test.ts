@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Voiceprint } from '../../../../src/domain/ports/auth-store.js';
 import { SpeakerScorer } from '../../../../src/domain/scoring/scorer.js';
 import { DriftMonitor } from '../../../../src/domain/verification/drift-monitor.js';
@@ -30,7 +30,7 @@ function monitor(fmrs: readonly [number, number, number]) {
       probe: direction(user * 7 + 1),
       netSpeechMs: 4000,
     });
-  return { verify, value };
+  return { verify, value, forget: (user: number) => drift.forget(`user-${user}`) };
 }
 
 describe('the drift monitor', () => {
@@ -61,5 +61,48 @@ describe('the drift monitor', () => {
     for (let voice = 0; voice < 140; voice++) verify(voice % 10);
     expect(await value('impostorDrift', '0.1')).toBe(0);
     expect(await value('impostorExceedances', '0.1')).toBeUndefined();
+  });
+});
+
+describe('a reference', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('of somebody who was erased is not compared with any more', async () => {
+    const { verify, value, forget } = monitor([0.9, 0.5, 0.2]);
+    verify(1);
+    verify(2);
+    forget(1);
+    forget(7);
+    verify(3);
+    expect(await value('impostorComparisons')).toBe(1 + 1);
+  });
+
+  it('lives ten minutes from its last verification', async () => {
+    const { verify, value } = monitor([0.9, 0.5, 0.2]);
+    verify(1);
+    vi.advanceTimersByTime(540_000);
+    verify(2);
+    vi.advanceTimersByTime(59_999);
+    verify(2);
+    expect(await value('impostorComparisons')).toBe(2);
+    vi.advanceTimersByTime(1);
+    verify(3);
+    expect(await value('impostorComparisons')).toBe(3);
+  });
+
+  it('is let go of when its time is over, whether or not another voice comes', () => {
+    const { verify } = monitor([0.9, 0.5, 0.2]);
+    verify(1);
+    vi.advanceTimersByTime(300_000);
+    verify(2);
+    vi.advanceTimersByTime(300_000);
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(300_000);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
