@@ -230,10 +230,12 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
           if (count <= streams.connections) void streams.close();
         });
       }, IDLE_SWEEP_MS);
-      if (!(await within(closed, config.shutdownGraceMs))) {
+      // Verdicts that were promised to calls come after their requests were answered.
+      const finished = closed.then(() => webhook.settled());
+      if (!(await within(finished, config.shutdownGraceMs))) {
         giveUp.abort();
         void streams.close();
-        if (!(await within(closed, GIVE_UP_MS))) server.closeAllConnections();
+        if (!(await within(finished, GIVE_UP_MS))) server.closeAllConnections();
       }
       clearInterval(sweep);
       await closeParts();

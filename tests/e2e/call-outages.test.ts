@@ -8,10 +8,15 @@
  * played by hand, so that no step depends on the time another takes; the 3 s are counted in tries of the server.
  */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Json } from '../../src/cli/client.js';
 import { HandPlayedCall } from '../support/hand-played-call.js';
 import { openHandToldCall } from '../support/hand-told-call.js';
 import { type LocalService, metricSum, startLocalService } from '../support/local-service.js';
@@ -23,6 +28,7 @@ import { VOICE_RATE_HZ, voicePath, voiceSamples } from '../support/voices.js';
 const PHONE = '+14155550173';
 const SECRETS = [PHONE, PHONE.slice(1), 'hand-played'];
 const ACCEPT = { decision: 'accept', reason: 'match' };
+const OPEN = { decision: 'inconclusive', reason: 'deadline' };
 /** Tries of a server that looks for questions, and repeats one, four times a second each. */
 const THREE_SECONDS = 24;
 
@@ -226,7 +232,49 @@ describe('in the middle of a call', () => {
       { decision: 'inconclusive', reason: 'deadline', id: result.attempt_id },
     ]);
   });
+
+  it.each([
+    ['is told to stop: the verdict that was promised comes first', '20', ACCEPT],
+    ['is told to stop at once: who was promised a verdict is told that there is none', '0', OPEN],
+  ])('the server %s', async (_what, graceSeconds, expected) => {
+    const service = await start({ SHUTDOWN_GRACE_SECONDS: graceSeconds, VAPI_LATE_VERDICT: 'message' });
+    const control = await startControl();
+    const { audio, call } = await openHandToldCall(service, {
+      callId: `promised-${graceSeconds}`,
+      callerNumber: PHONE,
+      controlUrl: control.url,
+      variant: { toolTimeoutSeconds: 1 },
+      says: before,
+      cleanups,
+    });
+    expect(await call.verify()).toMatchObject({ decision: 'inconclusive', verdict_follows: true });
+    const stopped = service.server.stop('SIGTERM');
+    await expect.poll(() => service.server.output()).toContain('"event":"draining"');
+    if (expected === ACCEPT) audio.say(after);
+    expect(await stopped).toBe(0);
+    expect(control.verdicts).toMatchObject([expected]);
+    expect((await attemptsAfterRestart(call.callId))[0]).toMatchObject({
+      ...expected,
+      id: control.verdicts[0]!.attempt_id,
+    });
+  });
 });
+
+/** Where a call takes verdicts in. */
+async function startControl() {
+  const verdicts: Json[] = [];
+  const server = createServer(async (request, response) => {
+    const { message } = JSON.parse(await text(request)) as { message: { content: string } };
+    verdicts.push(JSON.parse(message.content.slice(message.content.indexOf('{'))) as Json);
+    response.end('{}');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanups.push(async () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hand-played-control`, verdicts };
+}
 
 /** How many questions the server has noted in the database. */
 async function questions(service: LocalService): Promise<number> {

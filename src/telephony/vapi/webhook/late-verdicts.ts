@@ -1,6 +1,7 @@
 /**
  * Verdicts that come after their tool call had to be answered: listening goes on, and when a decision is there it is put
- * into the running call through its control URL, once. One at a time per call, and not many at once.
+ * into the running call through its control URL, once. One at a time per call, and not many at once. A call that was promised
+ * a verdict is told also when the service gives up: it asks again then, and another process answers.
  */
 import type { VapiWebhookConfig } from '../../../config/config.js';
 import type { CallsUseCase, CallVerificationQuestion } from '../../../domain/calls/calls.js';
@@ -84,9 +85,10 @@ export class LateVerdicts {
     const outcome = await calls
       .verify({ ...question, requestId: `${question.requestId}:late`, deadlineMs: DEADLINE_MS, signal })
       .then((answer) => outcomeOfVerification(answer, false), outcomeOfError);
-    if (signal.aborted) return 'stopped';
+    if (stop.aborted) return 'stopped';
     if (isCallOver(outcome)) return 'call_over';
-    const delivery = await api.control(controlUrl, this.#messageOf(outcome), signal);
+    // Delivery has a time-out of its own, and the shutdown waits for it.
+    const delivery = await api.control(controlUrl, this.#messageOf(outcome), stop);
     if (delivery.kind === 'delivered') return 'delivered';
     logger.warn({ event: 'late_verdict_failed', outcome: delivery.outcome }, 'a late verdict could not be delivered');
     return 'undelivered';

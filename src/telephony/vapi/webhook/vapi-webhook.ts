@@ -25,7 +25,7 @@ export interface VapiWebhookDeps {
   readonly api: Pick<VapiApi, 'canFindCalls' | 'findCall' | 'control'>;
   readonly metrics: Pick<Metrics, 'webhooks' | 'toolCalls' | 'toolSeconds'>;
   readonly logger: Logger;
-  /** Late verdicts end with it. */
+  /** Late verdicts say with it that there is none. */
   readonly shutdown: AbortSignal;
   /** Milliseconds since 1970; default: the system's clock. */
   readonly now?: () => number;
@@ -93,6 +93,11 @@ export class VapiWebhook {
         return NOTHING_TO_SAY;
       }
     });
+  }
+
+  /** Resolves when no late verdict is owed to any call. */
+  settled(): Promise<void> {
+    return this.#late.settled();
   }
 
   /** Resolves when nothing that webhooks have begun runs any more; `shutdown` is to be aborted first. */

@@ -129,14 +129,17 @@ describe('a verdict that comes late', () => {
     expect(h.vapi.delivered).toEqual([]);
   });
 
-  it('stops at shutdown, and none begins after it', async () => {
+  it('is told to be open at shutdown, once, and none begins after it', async () => {
     const h = openQuestion();
     await h.deliver(toolMessage('verify_caller'));
     h.shutdown.abort();
     await h.webhook.close();
-    expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'stopped' })).toBe(1);
+    expect(h.late()[0]?.signal.aborted).toBe(true);
+    const content = expect.stringMatching(/^Late result of verify_caller: inconclusive: .* call verify_caller again$/);
+    expect(h.vapi.delivered).toEqual([{ controlUrl: CONTROL_URL, message: { kind: 'message', content } }]);
+    expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'delivered' })).toBe(1);
     await h.deliver(toolMessage('verify_caller', {}, { call: callObject({ id: 'call-other' }) }));
-    expect([h.late().length, h.vapi.delivered.length]).toEqual([1, 0]);
+    expect([h.late().length, h.vapi.delivered.length]).toEqual([1, 1]);
   });
 
   it('gives way to a new question in the same call', async () => {
