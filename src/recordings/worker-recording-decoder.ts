@@ -5,6 +5,7 @@
 import type { RecordingsConfig } from '../config/config.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import type { DecodedRecording, RecordingDecoder } from '../domain/ports/recordings.js';
+import { linkSignals } from '../domain/timing/linked-signal.js';
 import { joinChunks } from './byte-chunks.js';
 import { cancelled } from './cancelled.js';
 import { DecodeThread, type ThreadJob, type ThreadOutcome } from './decode-thread.js';
@@ -92,6 +93,7 @@ export class WorkerRecordingDecoder implements RecordingDecoder {
     const { bytes, format, signal } = recording;
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), timeoutMs);
+    const either = linkSignals([signal, deadline.signal, this.#closing.signal]);
     try {
       return await convertWithFfmpeg({
         program,
@@ -99,11 +101,12 @@ export class WorkerRecordingDecoder implements RecordingDecoder {
         format: format.name,
         demuxer: format.demuxer,
         maxDurationMs: this.#maxDurationMs,
-        signal: AbortSignal.any([signal, deadline.signal, this.#closing.signal]),
+        signal: either.signal,
       });
     } catch (error) {
       throw deadline.signal.aborted ? tookTooLong(format.name) : error;
     } finally {
+      either.unlink();
       clearTimeout(timer);
     }
   }

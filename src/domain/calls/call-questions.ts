@@ -9,6 +9,7 @@ import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
 import { VoiceAuthError } from '../errors.js';
 import type { CallAsked, CallKey, CallStore, PendingQuestion, StoredAnswer } from '../ports/call-store.js';
+import { linkSignals } from '../timing/linked-signal.js';
 import { StateWatch } from '../timing/state-watch.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
 import type { CallAnswers } from './call-answers.js';
@@ -160,7 +161,8 @@ export class CallQuestions {
     const { call, requestId } = question;
     const deadline = performance.now() + question.deadlineMs;
     // Whoever asks here is told `deadline` when the server gives up; questions of others are left to others.
-    const local = { ...question, signal: AbortSignal.any([question.signal, this.deps.shutdown]) };
+    const { signal, unlink } = linkSignals([question.signal, this.deps.shutdown]);
+    const local = { ...question, signal };
     try {
       for (;;) {
         const source = this.deps.desk.sourceOf(call);
@@ -196,6 +198,8 @@ export class CallQuestions {
       // Nothing of the question stays, and asked again it is a new one.
       await this.deps.callStore.withdrawQuestion(call, requestId).catch(() => undefined);
       throw error;
+    } finally {
+      unlink();
     }
   }
 

@@ -12,6 +12,7 @@ import type { EnrolledUser, VoiceSample } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { poolEmbeddings } from '../scoring/embedding.js';
+import { linkSignals } from '../timing/linked-signal.js';
 import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
 import { requireEnrollmentQuality } from './enrollment-quality.js';
 
@@ -84,13 +85,15 @@ export class Enrollment implements EnrollmentUseCase {
   }
 
   private async takeSample(request: EnrollmentRequest): Promise<VoiceSample> {
-    const signal = AbortSignal.any([request.signal, this.deps.shutdown]);
+    const { signal, unlink } = linkSignals([request.signal, this.deps.shutdown]);
     try {
       const sample = await this.listenAndEmbed(request, signal);
       if (!signal.aborted) return sample;
     } catch (error) {
       // Work that was cut short fails in all kinds of ways.
       if (!signal.aborted) throw error;
+    } finally {
+      unlink();
     }
     throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
   }

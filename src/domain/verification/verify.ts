@@ -13,6 +13,7 @@ import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
+import { linkSignals } from '../timing/linked-signal.js';
 import { AttemptRecorder, type Finding } from './attempt-recorder.js';
 import { CallLooks, givenUp, summariseLooks } from './call-looks.js';
 import { examineClaim, lookRule, thresholdOf } from './claim.js';
@@ -88,7 +89,7 @@ export class Verification implements VerificationUseCase {
   ): Promise<Finding> {
     const { config, detector, embedder, scorer, metrics, logger, shutdown } = this.deps;
     const { source } = request;
-    const signal = AbortSignal.any([request.signal, shutdown]);
+    const { signal, unlink } = linkSignals([request.signal, shutdown]);
     const enough = new AbortController();
     const live = source.kind === 'listen_url';
     // Whatever still waits when the answer is overdue is dropped; see FINISH_MS.
@@ -153,6 +154,7 @@ export class Verification implements VerificationUseCase {
       if (overdue.aborted) throw new VoiceAuthError('Timeout', 'The verification took too long', { cause: error });
       throw error;
     } finally {
+      unlink();
       speech.stop();
       clearInterval(ticker);
       watched = false;

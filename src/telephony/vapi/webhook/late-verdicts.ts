@@ -5,6 +5,7 @@
  */
 import type { VapiWebhookConfig } from '../../../config/config.js';
 import type { CallsUseCase, CallVerificationQuestion } from '../../../domain/calls/calls.js';
+import { linkSignals } from '../../../domain/timing/linked-signal.js';
 import type { VerificationResult } from '../../../domain/verification/verification.js';
 import type { Logger } from '../../../observability/logger.js';
 import type { Metrics } from '../../../observability/metrics.js';
@@ -81,10 +82,11 @@ export class LateVerdicts {
   /** Asks and delivers. Never rejects; resolves to a word for metrics. */
   async #run(question: CallVerificationQuestion, controlUrl: string, stop: AbortSignal): Promise<string> {
     const { calls, shutdown, api, logger } = this.#deps;
-    const signal = AbortSignal.any([shutdown, stop]);
+    const { signal, unlink } = linkSignals([shutdown, stop]);
     const outcome = await calls
       .verify({ ...question, requestId: `${question.requestId}:late`, deadlineMs: DEADLINE_MS, signal })
-      .then((answer) => outcomeOfVerification(answer, false), outcomeOfError);
+      .then((answer) => outcomeOfVerification(answer, false), outcomeOfError)
+      .finally(unlink);
     if (stop.aborted) return 'stopped';
     if (isCallOver(outcome)) return 'call_over';
     // Delivery has a time-out of its own, and the shutdown waits for it.

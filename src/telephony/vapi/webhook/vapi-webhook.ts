@@ -6,6 +6,7 @@
 import type { VapiWebhookConfig } from '../../../config/config.js';
 import type { CallsUseCase } from '../../../domain/calls/calls.js';
 import { VoiceAuthError } from '../../../domain/errors.js';
+import { linkSignals } from '../../../domain/timing/linked-signal.js';
 import { withCorrelation } from '../../../observability/correlation.js';
 import type { Logger } from '../../../observability/logger.js';
 import type { Metrics } from '../../../observability/metrics.js';
@@ -170,7 +171,7 @@ export class VapiWebhook {
     { correlationId, over }: { readonly correlationId: string; readonly over: AbortSignal },
   ): Promise<void> {
     const { calls, logger, shutdown } = this.#deps;
-    const signal = AbortSignal.any([shutdown, over]);
+    const { signal, unlink } = linkSignals([shutdown, over]);
     try {
       const complete = await this.#finder.complete(call, { timeoutMs: LOOKUP_TIMEOUT_MS, signal });
       if (signal.aborted) {
@@ -184,6 +185,8 @@ export class VapiWebhook {
     } catch (error) {
       this.#count(type, codeOf(error));
       logger.warn({ err: error, event: 'begin_failed' }, 'a call could not be listened to from its start');
+    } finally {
+      unlink();
     }
   }
 
