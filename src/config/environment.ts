@@ -210,7 +210,7 @@ export const ENVIRONMENT = {
   VAPI_WEBHOOK_HMAC_HEADER: variable(headerName.default('x-signature'), 'Header with the signature'),
   VAPI_WEBHOOK_HMAC_TIMESTAMP_HEADER: variable(
     headerName.default('x-timestamp'),
-    'Header with the time of signing, in seconds or milliseconds',
+    'Header with the time of signing, in seconds, milliseconds or ISO 8601',
   ),
   VAPI_WEBHOOK_HMAC_PAYLOAD: variable(
     z
@@ -250,7 +250,7 @@ export const ENVIRONMENT = {
   ),
   TWILIO_AUTH_TOKEN: secret(
     secretList.optional(),
-    'Checks the signature of Twilio media streams (comma-separated, for rotation); without it they are refused in production',
+    'Checks the signature of Twilio media streams (comma-separated, for rotation); without it they are refused wherever API_KEYS is set',
   ),
   STREAM_TOKEN_SECONDS: variable(
     integer(10, 86_400).default(300),
