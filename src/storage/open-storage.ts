@@ -14,6 +14,7 @@ import { prepareDataFolder, readOrCreateSecret, readSecret } from './data-folder
 import { DatabaseClient, DatabaseFailure } from './database-client.js';
 import { lockDirectory } from './directory-lock.js';
 import { EmbeddedDatabase } from './embedded/embedded-database.js';
+import { Upkeep } from './embedded/upkeep.js';
 import { createPostgrestShim, type TransactionRunner } from './postgrest-shim.js';
 import { StorageError } from './storage-error.js';
 import { type StoreMaintenance, SupabaseAuthStore } from './supabase-auth-store.js';
@@ -84,8 +85,10 @@ export async function openEmbeddedOwner(config: StorageConfig, options: OpenEmbe
       ...(snapshotFile ? { snapshotFile } : {}),
       ...(migrationsDir ? { migrationsDir } : {}),
     });
+    const upkeep = await Upkeep.start(database, { logger });
     const close = async () => {
       try {
+        await upkeep.close();
         await database.close();
       } finally {
         await lock.release();

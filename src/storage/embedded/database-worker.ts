@@ -1,6 +1,6 @@
 /**
  * The worker thread that runs the embedded PostgreSQL: it blocks its thread while it works, which must not be the one
- * that serves calls. It runs one transaction at a time, as the main thread hands them over.
+ * that serves calls. It runs one transaction, or one statement of upkeep, at a time, as the main thread hands them over.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { PGlite } from '@electric-sql/pglite';
@@ -49,7 +49,11 @@ async function serve(database: PGlite, request: WorkerRequest): Promise<void> {
     return;
   }
   try {
-    reply({ kind: 'result', id: request.id, rows: await runTransaction(database, request.statements) });
+    const rows =
+      request.kind === 'transaction'
+        ? await runTransaction(database, request.statements)
+        : (await database.query<Record<string, unknown>>(request.sql)).rows;
+    reply({ kind: 'result', id: request.id, rows });
   } catch (error) {
     const failure = sqlFailure(error);
     // Ends the thread: the main thread fails the call and opens the database anew.

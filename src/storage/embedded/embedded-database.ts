@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { VoiceAuthError } from '../../domain/errors.js';
 import type { Logger } from '../../observability/logger.js';
 import { WorkerHandle } from './worker-handle.js';
-import type { DatabaseOrigin, SqlFailure, Statement, WorkerReply } from './worker-messages.js';
+import type { DatabaseOrigin, SqlFailure, Statement, WorkerReply, WorkerRequest } from './worker-messages.js';
 
 export interface EmbeddedDatabaseOptions {
   readonly databaseDir: string;
@@ -35,8 +35,9 @@ export class SqlError extends Error {
 }
 
 interface Call {
-  readonly id: number;
-  readonly statements: readonly Statement[];
+  readonly request: Exclude<WorkerRequest, { readonly kind: 'close' }>;
+  /** Longest run. */
+  readonly limitMs: number;
   settle(outcome: { readonly rows: DatabaseRows } | { readonly error: unknown }): void;
   timer: NodeJS.Timeout | undefined;
 }
@@ -100,8 +101,8 @@ export class EmbeddedDatabase {
         call.settle({ error: signal?.reason });
       };
       const call: Call = {
-        id: this.#lastId,
-        statements,
+        request: { kind: 'transaction', id: this.#lastId, statements },
+        limitMs: this.#options.callTimeoutMs,
         timer: undefined,
         settle: (outcome) => {
           signal?.removeEventListener('abort', abort);
@@ -115,6 +116,24 @@ export class EmbeddedDatabase {
         call.settle({ error: unavailable('The database did not get to the call in time') });
       }, this.#options.callTimeoutMs);
       this.#waiting.push(call);
+      this.#next();
+    });
+  }
+
+  /**
+   * Runs one statement outside a transaction (`vacuum`, `checkpoint`), behind the calls that wait already, for at most
+   * `limitMs`; calls wait for it meanwhile. Throws like `transaction`.
+   */
+  maintain(sql: string, limitMs: number): Promise<DatabaseRows> {
+    return new Promise((resolve, reject) => {
+      if (this.#closing) return reject(unavailable('The database is closed'));
+      this.#lastId += 1;
+      this.#waiting.push({
+        request: { kind: 'maintenance', id: this.#lastId, sql },
+        limitMs,
+        timer: undefined,
+        settle: (outcome) => ('rows' in outcome ? resolve(outcome.rows) : reject(outcome.error)),
+      });
       this.#next();
     });
   }
@@ -153,13 +172,13 @@ export class EmbeddedDatabase {
     }
     clearTimeout(call.timer);
     this.#running = call;
-    call.timer = setTimeout(() => void this.#restart('a call ran too long'), this.#options.callTimeoutMs);
-    this.#worker.post({ kind: 'transaction', id: call.id, statements: call.statements });
+    call.timer = setTimeout(() => void this.#restart('a call ran too long'), call.limitMs);
+    this.#worker.post(call.request);
   }
 
   #finish(reply: Extract<WorkerReply, { readonly kind: 'result' | 'error' }>): void {
     const call = this.#running;
-    if (!call || call.id !== reply.id) return;
+    if (!call || call.request.id !== reply.id) return;
     this.#running = undefined;
     clearTimeout(call.timer);
     call.settle(reply.kind === 'result' ? { rows: reply.rows } : { error: new SqlError(reply.error) });

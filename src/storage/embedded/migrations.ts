@@ -22,7 +22,8 @@ const FILE_NAME = /^(\d{14})_([a-z0-9_]+)\.sql$/;
 
 /**
  * What a Supabase project brings along: the API roles, and default privileges that hand them every new object in
- * `public`, so that a migration that forgets to revoke fails here as it would there.
+ * `public`, so that a migration that forgets to revoke fails here as it would there. And what only the embedded database
+ * needs: up to which audit event nothing removed is left in a table's files (`upkeep.ts`).
  */
 const BOOTSTRAP = `
 do $$
@@ -44,6 +45,11 @@ create table if not exists supabase_migrations.schema_migrations (
   name text not null,
   checksum text not null,
   applied_at timestamptz not null default clock_timestamp()
+);
+create schema if not exists embedded;
+create table if not exists embedded.scrubbed (
+  table_name text primary key,
+  audit_seq bigint not null
 );
 `;
 

@@ -9,8 +9,17 @@ import { PGlite } from '@electric-sql/pglite';
 import { z } from 'zod';
 import { applyMigrations, readMigrations, schemaChecksum } from './migrations.js';
 
-/** Start parameters of every database process: 16 MB of shared buffers instead of 128 saves about 100 MB of memory. */
-export const START_PARAMS: readonly string[] = [...PGlite.defaultStartParams, '-c', 'shared_buffers=16MB'];
+/**
+ * Start parameters of every database process: 16 MB of shared buffers instead of 128 saves about 100 MB of memory, and
+ * used log files are deleted, because a recycled one goes on holding what was written to it.
+ */
+export const START_PARAMS: readonly string[] = [
+  ...PGlite.defaultStartParams,
+  '-c',
+  'shared_buffers=16MB',
+  '-c',
+  'wal_recycle=off',
+];
 
 const manifestSchema = z.object({ schema: z.string(), sha256: z.string() });
 

@@ -14,6 +14,8 @@ export interface DatabaseWorkerData {
 
 export type WorkerRequest =
   | { readonly kind: 'transaction'; readonly id: number; readonly statements: readonly Statement[] }
+  // Outside a transaction, where `vacuum` has to run.
+  | { readonly kind: 'maintenance'; readonly id: number; readonly sql: string }
   | { readonly kind: 'close' };
 
 export type WorkerReply =

@@ -1,0 +1,184 @@
+/**
+ * Upkeep of the embedded database's files. PostgreSQL leaves removed rows in its files until a vacuum, and this one has no
+ * autovacuum: without upkeep the files only grow, and an erased person's voiceprint and phone number stay in them, and in
+ * the write-ahead log, for good. So
+ * - space is made reusable every hour (`vacuum`), and the log is cut;
+ * - after an erasure, a replaced voiceprint or a purge the tables they touch are written anew (`vacuum full`), and the log
+ *   files of before are deleted. The audit trail says when; what was done is recorded, so that a process that is killed in
+ *   between leaves it to the next one.
+ */
+import { z } from 'zod';
+import type { Logger } from '../../observability/logger.js';
+import type { EmbeddedDatabase } from './embedded-database.js';
+
+export interface UpkeepOptions {
+  readonly logger: Logger;
+  /** How often to look whether something was removed. */
+  readonly lookEveryMs?: number;
+  readonly vacuumEveryMs?: number;
+  /** Writing anew is followed by a pause of this many times its duration, however often something is removed. */
+  readonly pauseFactor?: number;
+  /** Largest table that is written anew while calls are served. */
+  readonly maxRewriteBytes?: number;
+}
+
+const LOOK_EVERY_MS = 60_000;
+const VACUUM_EVERY_MS = 3_600_000;
+/** About 100,000 attempts, a second's work: calls wait meanwhile. What is larger waits for the next start. */
+const MAX_REWRITE_BYTES = 32 * 1024 * 1024;
+const PAUSE_FACTOR = 20;
+const STATEMENT_LIMIT_MS = 60_000;
+const CLOSE_LIMIT_MS = 10_000;
+/** What an erasure removes rows or values from. */
+const PERSONAL_TABLES = ['users', 'voiceprints', 'voice_samples', 'auth_attempts', 'call_sessions', 'call_requests'];
+const TABLES = [...PERSONAL_TABLES, 'rate_limits', 'audit_events'];
+
+/** A new voiceprint removes nothing; whatever else is audited does. */
+const STALE_SQL = `
+select t.name as table_name, removal.seq::float8 as audit_seq,
+  pg_total_relation_size(('voice_auth.' || t.name)::regclass)::float8 as bytes
+from unnest($1::text[]) as t (name)
+cross join (
+  select coalesce(max(e.seq), 0) as seq from voice_auth.audit_events e where e.action <> 'voiceprint.created') as removal
+left join embedded.scrubbed s on s.table_name = t.name
+where removal.seq > coalesce(s.audit_seq, 0) or t.name = $2`;
+const DONE_SQL = `
+insert into embedded.scrubbed (table_name, audit_seq) values ($1, $2)
+on conflict (table_name) do update set audit_seq = excluded.audit_seq`;
+const OLDEST_SQL = 'select min(created_at)::text as oldest from voice_auth.auth_attempts';
+
+const LOG_FILES_SQL = 'select count(*)::int as files from pg_ls_waldir()';
+
+const staleRows = z.array(z.object({ table_name: z.string(), audit_seq: z.number(), bytes: z.number() }));
+const oldestRows = z.tuple([z.object({ oldest: z.string().nullable() })]);
+
+const logRows = z.tuple([z.object({ files: z.number() })]);
+
+export class Upkeep {
+  readonly #database: Pick<EmbeddedDatabase, 'transaction' | 'maintain'>;
+  readonly #options: UpkeepOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #closed = false;
+  #vacuumAt: number;
+  /** Removing old attempts is not audited: it shows in the oldest one that is left. */
+  #oldestAttempt: string | null = null;
+  #attemptsRemoved = false;
+
+  private constructor(database: Pick<EmbeddedDatabase, 'transaction' | 'maintain'>, options: UpkeepOptions) {
+    this.#database = database;
+    this.#options = options;
+    this.#vacuumAt = performance.now() + this.#vacuumEveryMs;
+  }
+
+  /** Does what an earlier process has left to do, however large the tables are, and goes on by itself. Never throws. */
+  static async start(
+    database: Pick<EmbeddedDatabase, 'transaction' | 'maintain'>,
+    options: UpkeepOptions,
+  ): Promise<Upkeep> {
+    const upkeep = new Upkeep(database, options);
+    await upkeep.#attempt(() => upkeep.#scrub(Number.POSITIVE_INFINITY));
+    upkeep.#schedule(upkeep.#lookEveryMs);
+    return upkeep;
+  }
+
+  /** Removes what is still to be removed, within seconds, and stops. What it does not get to is left to the next start. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      limit = setTimeout(resolve, CLOSE_LIMIT_MS);
+    });
+    const last = this.#running.then(() => this.#attempt(() => this.#scrub(this.#maxRewriteBytes)));
+    await Promise.race([last, late]);
+    clearTimeout(limit);
+  }
+
+  get #lookEveryMs(): number {
+    return this.#options.lookEveryMs ?? LOOK_EVERY_MS;
+  }
+
+  get #vacuumEveryMs(): number {
+    return this.#options.vacuumEveryMs ?? VACUUM_EVERY_MS;
+  }
+
+  get #maxRewriteBytes(): number {
+    return this.#options.maxRewriteBytes ?? MAX_REWRITE_BYTES;
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#running = this.#turn();
+    }, delayMs).unref();
+  }
+
+  async #turn(): Promise<void> {
+    const startedAt = performance.now();
+    await this.#attempt(() => this.#scrub(this.#maxRewriteBytes));
+    const tookMs = performance.now() - startedAt;
+    if (performance.now() >= this.#vacuumAt) {
+      await this.#attempt(() => this.#vacuum());
+      this.#vacuumAt = performance.now() + this.#vacuumEveryMs;
+    }
+    this.#schedule(Math.max(this.#lookEveryMs, tookMs * (this.#options.pauseFactor ?? PAUSE_FACTOR)));
+  }
+
+  /** Tries; a failure is logged, and the next turn tries again. */
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const level = this.#closed ? 'debug' : 'warn';
+      this.#options.logger[level](
+        { err: error, event: 'upkeep' },
+        'upkeep of the embedded database failed; tried again later',
+      );
+    }
+  }
+
+  /** Writes the tables anew that something was removed from, up to the given size, and drops the log of before. */
+  async #scrub(maxBytes: number): Promise<void> {
+    const [{ oldest }] = oldestRows.parse(await this.#database.transaction([{ sql: OLDEST_SQL }]));
+    this.#attemptsRemoved ||= this.#oldestAttempt !== null && oldest !== this.#oldestAttempt;
+    this.#oldestAttempt = oldest;
+    const extra = this.#attemptsRemoved ? 'auth_attempts' : null;
+    const params = [`{${PERSONAL_TABLES.join(',')}}`, extra];
+    const stale = staleRows.parse(await this.#database.transaction([{ sql: STALE_SQL, params }]));
+    const due = stale.filter(({ bytes }) => bytes <= maxBytes);
+    if (due.length === 0) return;
+    for (const { table_name } of due) await this.#maintain(`vacuum full voice_auth.${table_name}`);
+    await this.#cutLog();
+    await this.#database.transaction(
+      due.map(({ table_name, audit_seq }) => ({ sql: DONE_SQL, params: [table_name, audit_seq] })),
+    );
+    if (due.some(({ table_name }) => table_name === extra)) this.#attemptsRemoved = false;
+    this.#options.logger.info(
+      { event: 'scrubbed', tables: due.map(({ table_name }) => table_name) },
+      'what was removed is gone from the database files',
+    );
+  }
+
+  async #vacuum(): Promise<void> {
+    for (const table of TABLES) await this.#maintain(`vacuum voice_auth.${table}`);
+    await this.#maintain('checkpoint');
+  }
+
+  /**
+   * Moves on by as many log files as there are: a checkpoint deletes those before the present one, and files that an
+   * earlier version put aside for reuse, with what they hold, are only deleted once they have been the present one.
+   */
+  async #cutLog(): Promise<void> {
+    await this.#maintain('checkpoint');
+    const [{ files }] = logRows.parse(await this.#database.transaction([{ sql: LOG_FILES_SQL }]));
+    for (let file = 0; file < files; file++) {
+      await this.#maintain('select pg_switch_wal()');
+      await this.#maintain('checkpoint');
+    }
+  }
+
+  async #maintain(sql: string): Promise<void> {
+    await this.#database.maintain(sql, STATEMENT_LIMIT_MS);
+  }
+}

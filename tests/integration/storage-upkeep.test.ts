@@ -1,0 +1,187 @@
+/** What is left of removed data in the files of the embedded database, and how far the files grow. */
+import { randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PGlite } from '@electric-sql/pglite';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLogger } from '../../src/observability/logger.js';
+import { DatabaseClient } from '../../src/storage/database-client.js';
+import type { EmbeddedDatabase } from '../../src/storage/embedded/embedded-database.js';
+import { Upkeep } from '../../src/storage/embedded/upkeep.js';
+import { openStorage, type Storage } from '../../src/storage/open-storage.js';
+import { createPostgrestShim } from '../../src/storage/postgrest-shim.js';
+import { SupabaseAuthStore } from '../../src/storage/supabase-auth-store.js';
+import { createEncryptionKeyEntry, TemplateCipher } from '../../src/storage/template-cipher.js';
+import {
+  attemptOf,
+  enrollmentOf,
+  openTestDatabase,
+  storageOptions,
+  temporaryFolder,
+  testEmbedding,
+} from '../support/embedded-storage.js';
+import { eventually } from '../support/eventually.js';
+
+const PHONE = '+14155559987';
+const by = { correlationId: 'erasure-request', actor: 'test-key' };
+const logger = createLogger('silent');
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+beforeEach(async () => {
+  folder = await temporaryFolder();
+});
+afterEach(() => folder.remove());
+
+/** The files that hold any of the byte strings. */
+async function filesWith(traces: readonly Buffer[]): Promise<readonly string[]> {
+  const entries = await readdir(folder.path, { recursive: true, withFileTypes: true });
+  const found: string[] = [];
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    // Files come and go while the database is open.
+    const content = await readFile(join(entry.parentPath, entry.name)).catch(() => Buffer.alloc(0));
+    if (traces.some((trace) => content.includes(trace))) found.push(entry.name);
+  }
+  return found;
+}
+
+/** Raw bytes of everything that the tables hold of the person. Parts of templates: the log holds them in pieces too. */
+async function tracesOf(database: EmbeddedDatabase, userId: string): Promise<readonly Buffer[]> {
+  const rows = await database.transaction([
+    {
+      sql: `select encode(template, 'hex') as hex from voice_auth.voiceprints where user_id = $1
+            union all select encode(template, 'hex') from voice_auth.voice_samples where user_id = $1`,
+      params: [userId],
+    },
+  ]);
+  const templates = rows.map(({ hex }) => Buffer.from(String(hex), 'hex').subarray(40, 72));
+  expect(templates.length).toBeGreaterThan(0);
+  return templates;
+}
+
+describe('embedded database files', { timeout: 120_000 }, () => {
+  const databaseDir = () => join(folder.path, 'database');
+  const storeOn = (database: EmbeddedDatabase) =>
+    new SupabaseAuthStore(
+      new DatabaseClient({
+        url: 'http://embedded.invalid',
+        key: 'embedded',
+        timeoutMs: 20_000,
+        metrics: storageOptions().metrics,
+        fetch: createPostgrestShim(database),
+      }),
+      new TemplateCipher([createEncryptionKeyEntry()]),
+    );
+
+  /** A person with traces in the files, erased by a process that was killed before it could do more. */
+  async function eraseAndLeave(): Promise<readonly Buffer[]> {
+    const database = await openTestDatabase(databaseDir());
+    const store = storeOn(database);
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId, { phone: PHONE }));
+    await store.recordAttempt(attemptOf(userId, { callId: `call-${userId}` }));
+    const traces = [
+      ...(await tracesOf(database, userId)),
+      Buffer.from(PHONE),
+      Buffer.from(`call-${userId}`),
+      Buffer.from(userId.replaceAll('-', ''), 'hex'),
+    ];
+    await store.eraseUser(userId, by);
+    await database.close();
+    return traces;
+  }
+
+  it('hold nothing of an erased person once storage is closed, and still all of the others', async () => {
+    const config = { supabase: undefined, dataDir: folder.path, timeoutMs: 20_000, encryptionKeys: undefined };
+    const [erased, kept] = [randomUUID(), randomUUID()];
+    let storage: Storage = await openStorage(config, storageOptions());
+    await storage.store.saveEnrollment(enrollmentOf(kept));
+    await storage.store.saveEnrollment(enrollmentOf(erased, { phone: PHONE }));
+    await storage.close();
+
+    const database = await openTestDatabase(databaseDir());
+    const traces = [...(await tracesOf(database, erased)), Buffer.from(PHONE)];
+    await database.close();
+    expect(await filesWith(traces)).not.toEqual([]);
+
+    storage = await openStorage(config, storageOptions());
+    expect(await storage.store.eraseUser(erased, by)).toBe(true);
+    await storage.close();
+    expect(await filesWith(traces)).toEqual([]);
+
+    storage = await openStorage(config, storageOptions());
+    expect((await storage.store.findUser(kept))?.samples).toHaveLength(1);
+    expect(await storage.store.verifyAuditChain()).toMatchObject({ intact: true });
+    await storage.close();
+  });
+
+  it('lose an erased person while the database goes on serving, and a replaced voiceprint', async () => {
+    const database = await openTestDatabase(databaseDir());
+    const upkeep = await Upkeep.start(database, { logger, lookEveryMs: 20, pauseFactor: 0 });
+    const store = storeOn(database);
+    const userId = randomUUID();
+    const { version } = await store.saveEnrollment(enrollmentOf(userId, { phone: PHONE }));
+    const first = await tracesOf(database, userId);
+    await store.saveEnrollment(
+      enrollmentOf(userId, { phone: PHONE, expectedVersion: version, centroid: testEmbedding(3) }),
+    );
+    await eventually(async () => expect(await filesWith(first)).toEqual([]));
+    await store.eraseUser(userId, by);
+    await eventually(async () => expect(await filesWith([Buffer.from(PHONE)])).toEqual([]));
+    await store.ping();
+    await upkeep.close();
+    await database.close();
+  });
+
+  it('lose at the next start what a killed process left, also from tables too large to write anew while serving', async () => {
+    const traces = await eraseAndLeave();
+    expect(await filesWith(traces)).not.toEqual([]);
+    const database = await openTestDatabase(databaseDir());
+    const upkeep = await Upkeep.start(database, { logger, maxRewriteBytes: 0 });
+    expect(await filesWith(traces)).toEqual([]);
+    await upkeep.close();
+    await database.close();
+  });
+
+  it('lose what an earlier version has put into log files set aside for reuse', async () => {
+    const traces = await eraseAndLeave();
+    const earlier = await PGlite.create({ dataDir: databaseDir(), startParams: [...PGlite.defaultStartParams] });
+    for (const sql of ['checkpoint', 'select pg_switch_wal()', 'checkpoint']) await earlier.exec(sql);
+    await earlier.close();
+    const database = await openTestDatabase(databaseDir());
+    await (await Upkeep.start(database, { logger })).close();
+    await database.close();
+    expect(await filesWith(traces)).toEqual([]);
+  });
+
+  it('lose attempts that were removed for their age', async () => {
+    const database = await openTestDatabase(databaseDir());
+    const upkeep = await Upkeep.start(database, { logger });
+    const store = storeOn(database);
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    await store.recordAttempt(attemptOf(userId, { callId: 'call-of-long-ago' }));
+    // Looks once, as it does every minute.
+    await upkeep.close();
+    expect(await filesWith([Buffer.from('call-of-long-ago')])).not.toEqual([]);
+    await store.purge(new Date(Date.now() + 60_000));
+    await upkeep.close();
+    expect(await filesWith([Buffer.from('call-of-long-ago')])).toEqual([]);
+    await database.close();
+  });
+
+  it('get space back for what comes next', async () => {
+    const database = await openTestDatabase(databaseDir());
+    await database.transaction([
+      { sql: "insert into voice_auth.rate_limits select 'k' || n, 1, now() from generate_series(1, 500) n" },
+      { sql: 'delete from voice_auth.rate_limits' },
+    ]);
+    const upkeep = await Upkeep.start(database, { logger, lookEveryMs: 5, vacuumEveryMs: 5 });
+    await eventually(async () => {
+      const sql = "select pg_relation_size('voice_auth.rate_limits')::float8 as bytes";
+      expect(await database.transaction([{ sql }])).toEqual([{ bytes: 0 }]);
+    });
+    await upkeep.close();
+    await database.close();
+  });
+});
