@@ -24,6 +24,7 @@ import { Verification } from './domain/verification/verify.js';
 import type { ModelPackage } from './embedder/model-package.js';
 import { type OpenEmbedder, openEmbedder } from './embedder/open-embedder.js';
 import { createHealthReporter } from './health.js';
+import { startHousekeeping } from './housekeeping.js';
 import { type ApiKeyRing, apiKeyEntry, createApiKey, parseApiKeyRing } from './http/api-keys.js';
 import { createApp } from './http/app.js';
 import { addressOfUpgrade } from './http/client-address.js';
@@ -35,7 +36,6 @@ import { GuardedFetcher } from './recordings/recording-fetcher.js';
 import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js';
 import { prepareDataFolder, readOrCreateSecret } from './storage/data-folder.js';
 import { openStorage } from './storage/open-storage.js';
-import type { StoreMaintenance } from './storage/supabase-auth-store.js';
 import { streamInstructions } from './telephony/streams/stream-instructions.js';
 import { createStreamServer, type StreamServer } from './telephony/streams/stream-server.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
@@ -55,8 +55,6 @@ const GIVE_UP_MS = 5_000;
 const PART_CLOSE_MS = 5_000;
 /** No part may hold up the others for longer. */
 const PART_LIMIT_MS = 15_000;
-/** How often what has had its time is removed from the database. */
-const HOUSEKEEPING_MS = 3_600_000;
 const IDLE_SWEEP_MS = 100;
 /** Processes of one machine ring at each other about calls. */
 const CALLS_TOPIC = 'calls';
@@ -121,12 +119,14 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
         calls.forget(userId);
       },
     });
-    const housekeeping = setInterval(() => {
-      void keepHouse(storage.store, config, logger);
-      void countOutdated(users, metrics, logger);
-    }, HOUSEKEEPING_MS);
-    void countOutdated(users, metrics, logger);
-    closers.push({ name: 'housekeeping', close: async () => clearInterval(housekeeping) });
+    const housekeeping = startHousekeeping({
+      store: storage.store,
+      users,
+      metrics,
+      logger,
+      attemptRetentionMs: config.storage.attemptRetentionMs,
+    });
+    closers.push({ name: 'housekeeping', close: () => housekeeping.close() });
     const parts = {
       store: storage.store,
       embedder: model.embedder,
@@ -305,31 +305,6 @@ function doorbellOf(link: WorkerLink): Doorbell {
     ring: () => link.ring(CALLS_TOPIC, ''),
     onRing: (listener) => link.onRing(CALLS_TOPIC, () => listener()),
   };
-}
-
-/** Erases people whose retention has ended, and removes old attempts, calls and counters. */
-async function keepHouse(store: StoreMaintenance, config: Config, logger: Logger): Promise<void> {
-  const { attemptRetentionMs } = config.storage;
-  // Without a limit nothing is old enough.
-  const attemptsBefore = new Date(attemptRetentionMs === undefined ? 0 : Date.now() - attemptRetentionMs);
-  try {
-    const removed = await store.purge(attemptsBefore);
-    logger.info({ event: 'housekeeping', users: removed.users, attempts: removed.attempts }, 'old data removed');
-  } catch (error) {
-    logger.warn({ err: error, event: 'housekeeping' }, 'old data could not be removed; tried again later');
-  }
-}
-
-/** For the metrics: the index answers it, but not for every scrape. */
-async function countOutdated(users: UserDirectory, metrics: Metrics, logger: Logger): Promise<void> {
-  try {
-    metrics.outdatedVoiceprints.set((await users.outdated({ limit: 1, before: undefined })).total);
-  } catch (error) {
-    logger.warn(
-      { err: error, event: 'outdated_count' },
-      'users of another model could not be counted; tried again later',
-    );
-  }
 }
 
 function opened<T>(result: PromiseSettledResult<T>): T {

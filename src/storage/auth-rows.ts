@@ -99,7 +99,12 @@ export const outdatedRow = z.object({
 
 export const rateLimitRow = z.object({ hits: z.number().int(), resets_at: timestamp });
 
-export const purgedRow = z.object({ users: z.number(), attempts: z.number(), rate_limits: z.number() });
+export const purgedRow = z.object({
+  users: z.number(),
+  attempts: z.number(),
+  rate_limits: z.number(),
+  more: z.boolean(),
+});
 
 export const auditChainRow = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(true), events: z.number().int(), head: z.string() }),

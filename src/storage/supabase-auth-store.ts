@@ -43,14 +43,21 @@ import type { TemplateCipher } from './template-cipher.js';
 export interface StoreMaintenance {
   /** Number of the schema the database has. */
   schemaVersion(): Promise<number>;
-  /** Removes attempts older than the given date, users whose retention has ended, and expired rate limits. */
-  purge(
-    attemptsBefore: Date,
-  ): Promise<{ readonly users: number; readonly attempts: number; readonly rateLimits: number }>;
+  /** Removes attempts older than the given date, users whose retention has ended, old calls and expired rate limits. */
+  purge(attemptsBefore: Date): Promise<Purged>;
   /** Recomputes the hash chain of the audit trail. */
   verifyAuditChain(): Promise<AuditChain>;
   /** Everybody's voiceprint and samples of a model, without names (`readRecordedVoices`). */
   recordedVoices(modelId: string): AsyncIterable<StoredVoice>;
+}
+
+/** How many of each one step has removed. */
+export interface Purged {
+  readonly users: number;
+  readonly attempts: number;
+  readonly rateLimits: number;
+  /** There may be some left: another step is needed. */
+  readonly more: boolean;
 }
 
 export type AuditChain =
@@ -190,12 +197,10 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     return { hits: row.hits, resetAt: new Date(row.resets_at) };
   }
 
-  async purge(
-    attemptsBefore: Date,
-  ): Promise<{ readonly users: number; readonly attempts: number; readonly rateLimits: number }> {
+  async purge(attemptsBefore: Date): Promise<Purged> {
     const args = { p_attempts_before: attemptsBefore.toISOString() };
     const row = await this.#database.call('va_purge', args, purgedRow);
-    return { users: row.users, attempts: row.attempts, rateLimits: row.rate_limits };
+    return { users: row.users, attempts: row.attempts, rateLimits: row.rate_limits, more: row.more };
   }
 
   async verifyAuditChain(): Promise<AuditChain> {

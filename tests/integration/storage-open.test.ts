@@ -74,7 +74,7 @@ describe('a Supabase project', () => {
   }
 
   it.each([
-    [200, { schema_version: 3 }],
+    [200, { schema_version: 4 }],
     [404, { code: 'PGRST202', message: 'Could not find the function public.va_ping', details: null, hint: null }],
   ])('without the migrations is refused at start (%i)', async (status, body) => {
     const opening = withProject(status, body, (config) => openStorage(config, storageOptions()));
@@ -93,7 +93,7 @@ describe('a Supabase project', () => {
   });
 
   it('is used when it has them', async () => {
-    await withProject(200, { schema_version: 4 }, async (config) => {
+    await withProject(200, { schema_version: 5 }, async (config) => {
       const storage = await openStorage(config, storageOptions());
       expect(storage.backend).toBe('supabase');
       await storage.store.ping();

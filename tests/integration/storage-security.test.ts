@@ -212,10 +212,32 @@ describe('purge', () => {
     await sql(`update voice_auth.auth_attempts set created_at = '2020-01-01' where id = $1`, [old.attemptId]);
     await sql('update voice_auth.users set retain_until = clock_timestamp() where id = $1', [expired]);
     const purged = await store.purge(new Date('2021-01-01T00:00:00Z'));
-    expect(purged).toMatchObject({ users: 1, attempts: 1 });
+    expect(purged).toMatchObject({ users: 1, attempts: 1, more: false });
     expect(await store.findUser(expired)).toBeUndefined();
     const history = await store.authHistory(kept, { limit: 5, before: undefined });
     expect(history?.attempts.map(({ id }) => id)).toEqual([recent.attemptId]);
+  });
+
+  it('goes step by step through a backlog, oldest first', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    await sql(
+      `insert into voice_auth.auth_attempts (id, user_id, correlation_id, source, decision, reason, threshold, model_id,
+         net_speech_ms, looks, latency_ms, created_at)
+       select gen_random_uuid(), $1, 'backlog', 'upload', 'inconclusive', 'deadline', 0.8, 'm', 0, 0, 0,
+         timestamptz '2019-01-01' + n * interval '1 second'
+       from generate_series(1, 1001) n`,
+      [userId],
+    );
+    await sql(
+      `insert into voice_auth.users (id, retain_until) select gen_random_uuid(), now() from generate_series(1, 21)`,
+    );
+    const before = new Date('2021-01-01T00:00:00Z');
+    expect(await store.purge(before)).toMatchObject({ users: 20, attempts: 1000, more: true });
+    const left = await sql(`select created_at = timestamptz '2019-01-01 00:16:41' as newest
+      from voice_auth.auth_attempts where correlation_id = 'backlog'`);
+    expect(left).toEqual([{ newest: true }]);
+    expect(await store.purge(before)).toMatchObject({ users: 1, attempts: 1, more: false });
   });
 });
 

@@ -1,0 +1,86 @@
+/** What the server does by the hour, and once soon after its start: removes what has had its time, counts for the metrics. */
+import type { UserDirectory } from './domain/users/user-directory.js';
+import type { Logger } from './observability/logger.js';
+import type { Metrics } from './observability/metrics.js';
+import type { StoreMaintenance } from './storage/supabase-auth-store.js';
+
+export interface HousekeepingParts {
+  readonly store: Pick<StoreMaintenance, 'purge'>;
+  readonly users: Pick<UserDirectory, 'outdated'>;
+  readonly metrics: Pick<Metrics, 'outdatedVoiceprints'>;
+  readonly logger: Logger;
+  /** Undefined = attempts are kept. */
+  readonly attemptRetentionMs: number | undefined;
+}
+
+const EVERY_MS = 3_600_000;
+/** A server that has just started has callers to hear first. */
+const FIRST_AFTER_MS = 30_000;
+/** Between two steps of one purge: calls come first. */
+const PAUSE_MS = 250;
+
+/** Starts it. `close` ends it: a purge under way stops at its next step. */
+export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<void> } {
+  const stop = new AbortController();
+  const work = async () => {
+    void countOutdated(parts);
+    await pause(FIRST_AFTER_MS, stop.signal);
+    while (!stop.signal.aborted) {
+      await keepHouse(parts, stop.signal);
+      await pause(EVERY_MS, stop.signal);
+      if (!stop.signal.aborted) void countOutdated(parts);
+    }
+  };
+  const ended = work();
+  return {
+    close: () => {
+      stop.abort();
+      return ended;
+    },
+  };
+}
+
+/** Erases people whose retention has ended, and removes old attempts, calls and counters, in steps until none is left. */
+async function keepHouse({ store, logger, attemptRetentionMs }: HousekeepingParts, signal: AbortSignal): Promise<void> {
+  // Without a limit nothing is old enough.
+  const attemptsBefore = new Date(attemptRetentionMs === undefined ? 0 : Date.now() - attemptRetentionMs);
+  const total = { users: 0, attempts: 0 };
+  try {
+    for (let more = true; more && !signal.aborted; ) {
+      const removed = await store.purge(attemptsBefore);
+      total.users += removed.users;
+      total.attempts += removed.attempts;
+      more = removed.more;
+      if (more) await pause(PAUSE_MS, signal);
+    }
+    logger.info({ event: 'housekeeping', ...total }, 'old data removed');
+  } catch (error) {
+    logger.warn({ err: error, event: 'housekeeping', ...total }, 'old data could not be removed; tried again later');
+  }
+}
+
+/** For the metrics: the index answers it, but not for every scrape. */
+async function countOutdated({ users, metrics, logger }: HousekeepingParts): Promise<void> {
+  try {
+    metrics.outdatedVoiceprints.set((await users.outdated({ limit: 1, before: undefined })).total);
+  } catch (error) {
+    logger.warn(
+      { err: error, event: 'outdated_count' },
+      'users of another model could not be counted; tried again later',
+    );
+  }
+}
+
+/** Resolves after `ms`, or when aborted. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms).unref();
+    signal.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,57 @@
+/** What the server does by the hour: when, and until nothing is left. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { startHousekeeping } from '../../src/housekeeping.js';
+import { createLogger } from '../../src/observability/logger.js';
+import { Metrics } from '../../src/observability/metrics.js';
+
+const HOUR_MS = 3_600_000;
+const NOTHING = { users: 0, attempts: 0, rateLimits: 0, more: false };
+
+describe('housekeeping', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ now: new Date('2026-01-31T00:00:00Z') });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  const start = (purge: (before: Date) => Promise<typeof NOTHING>) =>
+    startHousekeeping({
+      store: { purge },
+      users: { outdated: async () => ({ users: [], total: 3, next: undefined, modelId: 'm' }) },
+      metrics: new Metrics(),
+      logger: createLogger('silent'),
+      attemptRetentionMs: 30 * 24 * HOUR_MS,
+    });
+
+  it('purges soon after the start, step by step until nothing is left, and again every hour', async () => {
+    let backlog = 3;
+    const purge = vi.fn(async (_before: Date) => ({ ...NOTHING, attempts: 1000, more: backlog-- > 1 }));
+    const housekeeping = start(purge);
+    expect(purge).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(purge).toHaveBeenCalledTimes(3);
+    expect(purge.mock.calls[0]?.[0]).toEqual(new Date('2026-01-01T00:00:30Z'));
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(purge).toHaveBeenCalledTimes(4);
+    await housekeeping.close();
+  });
+
+  it('goes on after a failure', async () => {
+    const purge = vi.fn(async () => NOTHING).mockRejectedValueOnce(new Error('the database is away'));
+    const housekeeping = start(purge);
+    await vi.advanceTimersByTimeAsync(HOUR_MS + 60_000);
+    expect(purge).toHaveBeenCalledTimes(2);
+    await housekeeping.close();
+  });
+
+  it('stops between two steps', async () => {
+    const purge = vi.fn(async () => ({ ...NOTHING, more: true }));
+    const housekeeping = start(purge);
+    await vi.advanceTimersByTimeAsync(30_000);
+    const steps = purge.mock.calls.length;
+    await housekeeping.close();
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(purge).toHaveBeenCalledTimes(steps);
+  });
+});
