@@ -112,6 +112,7 @@ async function openSupabase(
   const store = new SupabaseAuthStore(client, cipher);
   try {
     checkSchema(await store.schemaVersion());
+    requireKeys(await store.missingKeys(), config);
   } catch (error) {
     const cause = error instanceof VoiceAuthError ? error.cause : undefined;
     if (!(cause instanceof DatabaseFailure)) throw error;
@@ -157,7 +158,12 @@ async function embeddedStores(
   const store = new SupabaseAuthStore(client, parts.cipher);
   // The first call compiles and plans more than any later one: better now than during somebody's request. Whether the
   // database answers in time is for readiness to say.
-  await store.ping().catch((error: unknown) => parts.logger.warn({ err: error }, 'the embedded database is slow'));
+  try {
+    requireKeys(await store.missingKeys(), config);
+  } catch (error) {
+    if (error instanceof StorageError) throw error;
+    parts.logger.warn({ err: error }, 'the embedded database is slow');
+  }
   return { store, calls: new SupabaseCallStore(client) };
 }
 
@@ -175,6 +181,20 @@ async function keysFromFolder(config: StorageConfig): Promise<readonly string[]>
     );
   }
   return (await readOrCreateSecret(path, createEncryptionKeyEntry)).split(/[\s,]+/);
+}
+
+/** A server without them would start, and then fail for everybody who is enrolled. */
+function requireKeys(missing: readonly string[], config: StorageConfig): void {
+  if (missing.length === 0) return;
+  const keys = `${missing.length === 1 ? 'key' : 'keys'} ${missing.join(', ')}`;
+  const keyFile = join(config.dataDir, KEY_FILE);
+  if (!config.encryptionKeys) {
+    throw new StorageError(`Voice templates are encrypted with ${keys}, which ${keyFile} lacks: restore that file`);
+  }
+  const here = !config.supabase && existsSync(keyFile) ? `; ${keyFile} has what was used without the variable` : '';
+  throw new StorageError(
+    `Voice templates are encrypted with ${keys}, which EMBEDDING_ENCRYPTION_KEYS lacks: add what was used so far (a new key may stay in front)${here}`,
+  );
 }
 
 function databaseDirOf(config: StorageConfig): string {

@@ -36,6 +36,7 @@ import {
 import { toBytea } from './bytea.js';
 import type { DatabaseClient } from './database-client.js';
 import { decodeCursor, encodeCursor } from './history-cursor.js';
+import { type KeyRotation, type KeyRotationOptions, readKeyUse, reencryptTemplates } from './key-rotation.js';
 import { readRecordedVoices, type StoredVoice } from './recorded-voices.js';
 import type { TemplateCipher } from './template-cipher.js';
 
@@ -49,6 +50,10 @@ export interface StoreMaintenance {
   verifyAuditChain(): Promise<AuditChain>;
   /** Everybody's voiceprint and samples of a model, without names (`readRecordedVoices`). */
   recordedVoices(modelId: string): AsyncIterable<StoredVoice>;
+  /** Keys that stored templates are encrypted with and the key ring lacks: nobody they belong to can be verified. */
+  missingKeys(): Promise<readonly string[]>;
+  /** Encrypts templates of older keys with the first of the ring (`reencryptTemplates`). */
+  reencrypt(options: KeyRotationOptions): Promise<KeyRotation>;
 }
 
 /** How many of each one step has removed. */
@@ -210,6 +215,15 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
 
   recordedVoices(modelId: string): AsyncIterable<StoredVoice> {
     return readRecordedVoices(this.#database, this.#cipher, modelId);
+  }
+
+  async missingKeys(): Promise<readonly string[]> {
+    const used = await readKeyUse(this.#database);
+    return used.map(({ keyId }) => keyId).filter((keyId) => !this.#cipher.keyIds.includes(keyId));
+  }
+
+  reencrypt(options: KeyRotationOptions): Promise<KeyRotation> {
+    return reencryptTemplates(this.#database, this.#cipher, options);
   }
 }
 

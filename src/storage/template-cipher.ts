@@ -54,6 +54,11 @@ export class TemplateCipher {
     return this.#keyId;
   }
 
+  /** Ids of all keys of the ring, in its order. */
+  get keyIds(): readonly string[] {
+    return [...this.#keys.keys()];
+  }
+
   /** The envelope of `embedding`, bound to `context`. */
   encrypt(embedding: Float32Array, context: TemplateContext): Buffer {
     const id = Buffer.from(this.#keyId, 'ascii');

@@ -42,6 +42,13 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       await expect(store.recordAttempt(attemptOf(userId))).rejects.toMatchObject({ code: 'UserNotFoundError' });
     });
 
+    it('knows that its keys are all there, and that nothing is to be encrypted anew', async () => {
+      const { userId } = await enrolledUser();
+      expect(await storage.store.missingKeys()).toEqual([]);
+      expect(await storage.store.reencrypt({})).toMatchObject({ voiceprints: 0, samples: 0, unreadable: [] });
+      expect((await storage.store.findUser(userId))?.samples).toHaveLength(1);
+    });
+
     it('refuses ids that are not UUIDs', async () => {
       await expect(storage.store.findUser("x' or true --")).rejects.toMatchObject({ code: 'ValidationError' });
     });

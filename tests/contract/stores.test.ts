@@ -1,6 +1,6 @@
 /**
- * One suite over every storage backend. To run it against a Supabase project of yours (with the migrations applied), set
- * VOICE_AUTH_TEST_SUPABASE_URL and VOICE_AUTH_TEST_SUPABASE_KEY (service role).
+ * One suite over every storage backend. To run it against a Supabase project of yours (with the migrations applied, and
+ * nobody enrolled), set VOICE_AUTH_TEST_SUPABASE_URL and VOICE_AUTH_TEST_SUPABASE_KEY (service role).
  */
 import { describe, it } from 'vitest';
 import { openStorage } from '../../src/storage/open-storage.js';

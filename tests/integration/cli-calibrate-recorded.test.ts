@@ -159,7 +159,7 @@ describe('calibrate --recorded', { timeout: 120_000 }, () => {
     const wrong = await calibrate([], { EMBEDDING_ENCRYPTION_KEYS: createEncryptionKeyEntry() });
     expect([wrong.code, wrong.err]).toEqual([
       1,
-      expect.stringMatching(/cannot be read: the key .* not in the key ring/),
+      expect.stringMatching(/encrypted with key k[0-9a-f]{8}, which EMBEDDING_ENCRYPTION_KEYS lacks/),
     ]);
     const nowhere = await calibrate([], { DATA_DIR: dataDir('nowhere') });
     expect([nowhere.code, nowhere.err]).toEqual([1, expect.stringMatching(/There is no database in/)]);

@@ -1,7 +1,7 @@
 /** Opening storage: the data folder's keys and lock, and a Supabase project that is not ready for us. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import type { StorageConfig } from '../../src/config/config.js';
 import { openStorage } from '../../src/storage/open-storage.js';
 import { createEncryptionKeyEntry } from '../../src/storage/template-cipher.js';
 import { enrollmentOf, storageOptions, temporaryFolder } from '../support/embedded-storage.js';
+import { SupabaseProject } from '../support/supabase-project.js';
 
 describe('embedded storage', () => {
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -55,12 +56,70 @@ describe('embedded storage', () => {
   });
 });
 
+describe('the key ring', () => {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+  });
+  afterEach(() => folder.remove());
+
+  it('must have the keys that templates of the embedded database are encrypted with', { timeout: 60_000 }, async () => {
+    const config = {
+      supabase: undefined,
+      dataDir: join(folder.path, 'data'),
+      timeoutMs: 20_000,
+      encryptionKeys: undefined,
+    };
+    const keyFile = join(config.dataDir, 'encryption.keys');
+    const first = await openStorage(config, storageOptions());
+    const userId = randomUUID();
+    await first.store.saveEnrollment(enrollmentOf(userId));
+    await first.close();
+    const old = (await readFile(keyFile, 'utf8')).trim();
+    const [oldId] = old.split(':');
+    const fresh = createEncryptionKeyEntry();
+
+    await expect(openStorage({ ...config, encryptionKeys: [fresh] }, storageOptions())).rejects.toMatchObject({
+      name: 'StorageError',
+      message: expect.stringMatching(
+        new RegExp(`key ${oldId}, which EMBEDDING_ENCRYPTION_KEYS lacks: .*; ${keyFile} has what was used`),
+      ),
+    });
+    const both = await openStorage({ ...config, encryptionKeys: [fresh, old] }, storageOptions());
+    expect((await both.store.findUser(userId))?.samples).toHaveLength(1);
+    await both.close();
+
+    await writeFile(keyFile, fresh);
+    await expect(openStorage(config, storageOptions())).rejects.toMatchObject({
+      name: 'StorageError',
+      message: expect.stringContaining(`key ${oldId}, which ${keyFile} lacks`),
+    });
+  });
+
+  it('must have those of a Supabase project', { timeout: 60_000 }, async () => {
+    const project = await SupabaseProject.start();
+    const { SUPABASE_URL: url, SUPABASE_SERVICE_ROLE_KEY: key, EMBEDDING_ENCRYPTION_KEYS: old } = project.environment;
+    const config = { supabase: { url: url!, key: key! }, dataDir: '', timeoutMs: 20_000, encryptionKeys: [old!] };
+    const { store } = await openStorage(config, storageOptions());
+    await store.saveEnrollment(enrollmentOf(randomUUID()));
+    await expect(
+      openStorage({ ...config, encryptionKeys: [createEncryptionKeyEntry()] }, storageOptions()),
+    ).rejects.toMatchObject({
+      name: 'StorageError',
+      message: expect.stringContaining(`key ${old!.split(':')[0]}, which EMBEDDING_ENCRYPTION_KEYS lacks`),
+    });
+    await project.close();
+  });
+});
+
 describe('a Supabase project', () => {
   const keys = { dataDir: '', timeoutMs: 2000, encryptionKeys: [createEncryptionKeyEntry()] };
 
+  /** Nobody is enrolled in it. */
   async function withProject<T>(status: number, body: unknown, use: (config: StorageConfig) => Promise<T>): Promise<T> {
-    const server = createServer((_, response) => {
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    const server = createServer((request, response) => {
+      const answer = request.url?.endsWith('/va_key_ids') ? [] : body;
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -123,6 +123,9 @@ describe('access', () => {
       ['va_purge', { p_attempts_before: new Date().toISOString() }],
       ['va_verify_audit_chain', {}],
       ['va_recorded_voices', { p_model_id: 'test-model', p_limit: 5 }],
+      ['va_key_ids', {}],
+      ['va_templates_of_other_keys', { p_key_id: 'k', p_limit: 5 }],
+      ['va_put_back_templates', { p_user_id: userId, p_key_id: 'k', p_voiceprint: null, p_samples: [] }],
     ] as const) {
       expect((await call(name, args)).status, name).toBe(401);
     }
