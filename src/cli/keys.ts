@@ -1,12 +1,13 @@
-/** `voice-auth keys`: makes API keys and template encryption keys for a deployment. */
+/** `voice-auth keys`: makes API keys and template encryption keys for a deployment, and replaces the latter. */
 import { type Command, Option } from 'commander';
 import { createApiKey, SCOPES, type Scope } from '../http/api-keys.js';
 import { createEncryptionKeyEntry } from '../storage/template-cipher.js';
 import { CommandError } from './command-error.js';
 import { printResult } from './output.js';
+import { type RotateOptions, rotateKeys } from './rotate-keys.js';
 
 export function registerKeys(program: Command): void {
-  const keys = program.command('keys').description('make keys for a deployment');
+  const keys = program.command('keys').description('make keys for a deployment, replace the encryption key');
   keys
     .command('create')
     .description('make an API key; only its hash goes into API_KEYS')
@@ -34,4 +35,16 @@ export function registerKeys(program: Command): void {
       const entry = createEncryptionKeyEntry();
       printResult(options.json === true, { entry }, entry);
     });
+  keys
+    .command('rotate')
+    .description(
+      "encrypt voiceprints and samples of older keys with the first of EMBEDDING_ENCRYPTION_KEYS, in the deployment's own storage",
+    )
+    .option('--dry-run', 'read and count them, write nothing')
+    .option('--json', 'print as one line of JSON')
+    .addHelpText(
+      'after',
+      '\nWith the embedded database the server must be stopped. Interrupted, it goes on when it is run again.',
+    )
+    .action((options: RotateOptions) => rotateKeys(options));
 }
