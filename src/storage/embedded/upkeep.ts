@@ -41,17 +41,17 @@ from unnest($1::text[]) as t (name)
 cross join (
   select coalesce(max(e.seq), 0) as seq from voice_auth.audit_events e where e.action <> 'voiceprint.created') as removal
 left join embedded.scrubbed s on s.table_name = t.name
-where removal.seq > coalesce(s.audit_seq, 0) or t.name = $2`;
+where removal.seq > coalesce(s.audit_seq, 0)`;
 const DONE_SQL = `
 insert into embedded.scrubbed (table_name, audit_seq) values ($1, $2)
 on conflict (table_name) do update set audit_seq = excluded.audit_seq`;
+/** Less than any event's number, also where there is none yet. */
+const NEVER_SCRUBBED = -1;
 const OLDEST_SQL = 'select min(created_at)::text as oldest from voice_auth.auth_attempts';
-
 const LOG_FILES_SQL = 'select count(*)::int as files from pg_ls_waldir()';
 
 const staleRows = z.array(z.object({ table_name: z.string(), audit_seq: z.number(), bytes: z.number() }));
 const oldestRows = z.tuple([z.object({ oldest: z.string().nullable() })]);
-
 const logRows = z.tuple([z.object({ files: z.number() })]);
 
 export class Upkeep {
@@ -61,9 +61,7 @@ export class Upkeep {
   #running: Promise<void> = Promise.resolve();
   #closed = false;
   #vacuumAt: number;
-  /** Removing old attempts is not audited: it shows in the oldest one that is left. */
   #oldestAttempt: string | null = null;
-  #attemptsRemoved = false;
 
   private constructor(database: Pick<EmbeddedDatabase, 'transaction' | 'maintain'>, options: UpkeepOptions) {
     this.#database = database;
@@ -140,11 +138,8 @@ export class Upkeep {
 
   /** Writes the tables anew that something was removed from, up to the given size, and drops the log of before. */
   async #scrub(maxBytes: number): Promise<void> {
-    const [{ oldest }] = oldestRows.parse(await this.#database.transaction([{ sql: OLDEST_SQL }]));
-    this.#attemptsRemoved ||= this.#oldestAttempt !== null && oldest !== this.#oldestAttempt;
-    this.#oldestAttempt = oldest;
-    const extra = this.#attemptsRemoved ? 'auth_attempts' : null;
-    const params = [`{${PERSONAL_TABLES.join(',')}}`, extra];
+    await this.#noteRemovedAttempts();
+    const params = [`{${PERSONAL_TABLES.join(',')}}`];
     const stale = staleRows.parse(await this.#database.transaction([{ sql: STALE_SQL, params }]));
     const due = stale.filter(({ bytes }) => bytes <= maxBytes);
     if (due.length === 0) return;
@@ -153,11 +148,19 @@ export class Upkeep {
     await this.#database.transaction(
       due.map(({ table_name, audit_seq }) => ({ sql: DONE_SQL, params: [table_name, audit_seq] })),
     );
-    if (due.some(({ table_name }) => table_name === extra)) this.#attemptsRemoved = false;
     this.#options.logger.info(
       { event: 'scrubbed', tables: due.map(({ table_name }) => table_name) },
       'what was removed is gone from the database files',
     );
+  }
+
+  /** That old attempts were removed is not audited: it shows in the oldest one that is left. */
+  async #noteRemovedAttempts(): Promise<void> {
+    const [{ oldest }] = oldestRows.parse(await this.#database.transaction([{ sql: OLDEST_SQL }]));
+    if (this.#oldestAttempt !== null && oldest !== this.#oldestAttempt) {
+      await this.#database.transaction([{ sql: DONE_SQL, params: ['auth_attempts', NEVER_SCRUBBED] }]);
+    }
+    this.#oldestAttempt = oldest;
   }
 
   async #vacuum(): Promise<void> {
