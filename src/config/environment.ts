@@ -156,7 +156,10 @@ export const ENVIRONMENT = {
     number(0.3, 0.9999).default(0.7),
     'Score at which a further sample agrees with the voiceprint; at 0.7, 1 other speaker in 37 could add one, given an API key for it',
   ),
-  MAX_FAILED_ATTEMPTS: variable(integer(1, 100).default(5), 'Rejected attempts in a row that lock a user'),
+  MAX_FAILED_ATTEMPTS: variable(
+    integer(1, 100).default(5),
+    'Failed attempts in a row that lock a user: rejects, and comparisons without a match on audio too poor to decide from',
+  ),
   LOCKOUT_MINUTES: variable(number(0.01, 10_080).default(15), 'How long a user stays locked'),
   LISTEN_HOSTS: variable(list.default(['*.vapi.ai']), 'Hosts that listen URLs may name (`*.` = any subdomain)'),
   AUDIO_HOSTS: variable(list.default([]), 'Hosts that audio URLs may name; empty = any public host'),

@@ -263,6 +263,25 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       expect(history?.attempts[0]).toMatchObject({ decision: 'reject', reason: 'locked_out' });
     });
 
+    it('counts a comparison on poor audio as failed, unless there was none', async () => {
+      const { store } = storage;
+      const { userId } = await enrolledUser();
+      const rule = { maxFailedAttempts: 2 };
+      const poor = { ...rule, decision: 'inconclusive', reason: 'low_quality' } as const;
+      expect(await store.recordAttempt(attemptOf(userId, poor))).toMatchObject({ failedAttempts: 0 });
+      expect(await store.recordAttempt(attemptOf(userId, { ...poor, score: 0.3 }))).toMatchObject({
+        decision: 'inconclusive',
+        reason: 'low_quality',
+        failedAttempts: 1,
+        lockedUntil: undefined,
+      });
+      const locking = await store.recordAttempt(attemptOf(userId, { ...poor, score: 0.81 }));
+      expect(locking).toMatchObject({ decision: 'inconclusive', reason: 'low_quality', failedAttempts: 2 });
+      expect(locking.lockedUntil).toBeInstanceOf(Date);
+      const early = { ...rule, score: 0.3 };
+      expect((await store.recordAttempt(attemptOf(userId, early))).reason).toBe('locked_out');
+    });
+
     it('counts parallel rejects one after another', async () => {
       const { userId } = await enrolledUser();
       const records = Array.from({ length: 10 }, () => rejectOf(userId, { maxFailedAttempts: 4 }));

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { rejectOf } from '../support/embedded-storage.js';
-import { settled, ToyEmbedder, toySilence } from '../support/toy-models.js';
+import { joined, settled, ToyEmbedder, toyNoise, toySilence, toySpeech } from '../support/toy-models.js';
 import { AUDIO_URL, LISTEN_URL, play, replacing, ToyService } from '../support/toy-service.js';
 import { PHONE, toyWorld } from '../support/toy-world.js';
 
@@ -180,6 +180,19 @@ describe('failed attempts', () => {
     ]);
     expect(await world.service.count('lockouts_total')).toBe(1);
     expect(await world.failedAttempts()).toBe(3);
+  });
+
+  it('are also those whose noise excuses the low score: whoever makes it has no more tries', async () => {
+    const drowned = joined(toyNoise(60, 0.8), toySpeech(45, 100), toyNoise(60, 0.8));
+    for (let i = 0; i < 3; i++) {
+      expect(await world.service.verifyUpload(world.userId, drowned)).toMatchObject({
+        decision: 'inconclusive',
+        reason: 'low_quality',
+      });
+    }
+    expect(await world.failedAttempts()).toBe(3);
+    expect(await world.service.count('lockouts_total')).toBe(1);
+    await expect(world.service.verifyUpload(world.userId, OWNER)).rejects.toMatchObject({ code: 'AccountLockedError' });
   });
 
   it('are forgotten with the next success', async () => {

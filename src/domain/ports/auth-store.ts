@@ -151,7 +151,10 @@ export interface AuthStore {
    * `expectedVersion` was read or the user is registered with another phone number.
    */
   saveEnrollment(record: EnrollmentRecord): Promise<{ readonly samples: number; readonly version: number }>;
-  /** Writes attempt, lock-out counter and lock. Throws `UserNotFoundError` when the user is gone. */
+  /**
+   * Writes attempt, lock-out counter and lock: a reject fails, and so does `low_quality` with a score. Throws `UserNotFoundError` when
+   * the user is gone.
+   */
   recordAttempt(record: AttemptRecord): Promise<RecordedAttempt>;
   userStatus(userId: string): Promise<UserStatus | undefined>;
   /** Undefined when there is no such user. `limit` is 1..200. Throws `ValidationError` for a malformed cursor. */

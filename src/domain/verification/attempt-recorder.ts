@@ -85,7 +85,9 @@ export class AttemptRecorder {
     metrics.decisionSeconds.observe({ decision }, latencyMs / 1000);
     metrics.netSpeech.observe({ operation: 'verification' }, finding.netSpeechMs / 1000);
     if (finding.score !== undefined) metrics.score.observe({ decision }, finding.score);
-    if (recorded.lockedUntil && decision === 'reject' && reason !== 'locked_out') metrics.lockouts.inc();
+    // A failed attempt that did not find the user locked has locked them.
+    const failed = decision === 'reject' || reason === 'low_quality';
+    if (recorded.lockedUntil && failed && reason !== 'locked_out') metrics.lockouts.inc();
     logger.info(
       {
         event: 'verification',

@@ -27,7 +27,10 @@ export interface Look {
   readonly replayCosine: number;
   /** No more audio will come. */
   readonly final: boolean;
-  /** Too noisy or clipped to blame the caller for a low score. */
+  /**
+   * Too noisy or clipped to blame the caller for a low score. It excuses from the reject, not from the lock-out: the noise
+   * may be the caller's own, so `low_quality` is recorded as a failed attempt.
+   */
   readonly lowQuality: boolean;
   /** Looks taken of this audio, this one included; a final look that is the only one spends the whole budget. */
   readonly looks: number;
