@@ -14,8 +14,8 @@ export interface CallLeasesDeps {
   readonly leaseMs: number;
   readonly timers: TimerWheel;
   readonly logger: Logger;
-  /** All questions of others that wait for this process, every time. */
-  readonly onQuestions: (questions: readonly PendingQuestion[]) => void;
+  /** All questions of others that wait for this process, every time, and when they were asked for (`performance.now()`). */
+  readonly onQuestions: (questions: readonly PendingQuestion[], polledAtMs: number) => void;
 }
 
 /** How long a question that came to another process may lie before it is seen, if nobody rings. */
@@ -85,8 +85,9 @@ export class CallLeases {
         this.renewedAtMs = startedAtMs;
         for (const key of lost) desk.lose(key);
       }
+      const polledAtMs = performance.now();
       const { questions, ended } = await callStore.pollCalls(owner);
-      onQuestions(questions);
+      onQuestions(questions, polledAtMs);
       await desk.endAll(ended);
     } catch (error) {
       logger.warn({ err: error, event: 'leases' }, 'the leases of calls could not be renewed');

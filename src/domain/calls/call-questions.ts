@@ -16,7 +16,7 @@ import type { CallAnswers } from './call-answers.js';
 import type { CallDesk } from './call-desk.js';
 import { fingerprintOf, questionName } from './call-ids.js';
 import { POLL_MS } from './call-leases.js';
-import { CallMoved } from './call-session.js';
+import { CallMoved, LAST_LOOK_MS } from './call-session.js';
 import type { CallFacts, CallQuestion } from './calls.js';
 
 export interface CallQuestionsDeps {
@@ -51,8 +51,8 @@ export type Asked =
 const RETRY_MS = 250;
 /** Left of the deadline for recording and answering after listening has ended. */
 const RECORD_MS = 250;
-/** Time for an answer of another process to arrive here after its deadline. */
-const REMOTE_GRACE_MS = 500;
+/** Time for an answer of another process to arrive here after its deadline: its last look may have begun just before. */
+const REMOTE_GRACE_MS = LAST_LOOK_MS + RECORD_MS;
 
 /** A question in progress in this process. */
 interface OpenQuestion {
@@ -62,8 +62,8 @@ interface OpenQuestion {
   readonly left: AbortController;
   /** Askers who wait; a question of another process counts as one. */
   askers: number;
-  /** Asked in another process, which says by the store whether it still waits. */
-  readonly remote: boolean;
+  /** Asked in another process, which says by the store whether it still waits, until then (as `performance.now()` counts). */
+  readonly remoteUntilMs: number | undefined;
 }
 
 export class CallQuestions {
@@ -92,7 +92,7 @@ export class CallQuestions {
     }
     const open =
       known ??
-      this.start(name, { fingerprint, remote: false }, (signal) =>
+      this.start(name, { fingerprint, remoteUntilMs: undefined }, (signal) =>
         this.answer({ ...question, signal }, asked, fingerprint),
       );
     open.askers++;
@@ -112,14 +112,24 @@ export class CallQuestions {
     }
   }
 
-  /** All questions that came to other processes, about calls of this one. Those that are not among them any more are given up. */
-  answerFor(questions: readonly PendingQuestion[]): void {
+  /**
+   * All questions that came to other processes, about calls of this one, as the store was asked for them at `polledAtMs`.
+   * Those that are not among them any more were withdrawn and are given up; after their deadline none is listed, and what
+   * still runs is their last look.
+   */
+  answerFor(questions: readonly PendingQuestion[], polledAtMs: number): void {
     const asked = new Set(questions.map((question) => questionName(question, question.requestId)));
-    for (const [name, open] of this.open) if (open.remote && !asked.has(name)) open.left.abort();
-    for (const question of questions) this.answerOne(question);
+    const now = performance.now();
+    for (const [name, { remoteUntilMs, left }] of this.open) {
+      if (remoteUntilMs !== undefined && now < remoteUntilMs && !asked.has(name)) left.abort();
+    }
+    for (const question of questions) this.answerOne(question, polledAtMs);
   }
 
-  private answerOne({ platform, callId, requestId, kind, args, attemptId, remainingMs }: PendingQuestion): void {
+  private answerOne(
+    { platform, callId, requestId, kind, args, attemptId, remainingMs }: PendingQuestion,
+    polledAtMs: number,
+  ): void {
     const name = questionName({ platform, callId }, requestId);
     if (this.open.has(name)) return;
     const { userId, threshold, callerNumber, correlationId } = args;
@@ -136,18 +146,19 @@ export class CallQuestions {
             replaceModel: args.replaceModel,
             actor: args.actor ?? '',
           };
-    const open = this.start(name, { fingerprint: '', remote: true }, (signal) =>
-      withCorrelation({ correlationId, callId }, () => {
-        const deadline = performance.now() + remainingMs;
-        return this.answerHere({ call, requestId, deadlineMs: remainingMs, signal }, asked, { attemptId, deadline });
-      }),
+    // Counted from before the store was asked, so that it is never after the deadline in the store.
+    const deadline = polledAtMs + remainingMs;
+    const open = this.start(name, { fingerprint: '', remoteUntilMs: deadline }, (signal) =>
+      withCorrelation({ correlationId, callId }, () =>
+        this.answerHere({ call, requestId, deadlineMs: remainingMs, signal }, asked, { attemptId, deadline }),
+      ),
     );
     open.answer.catch((error: unknown) => this.deps.logger.warn({ err: error }, 'a question could not be answered'));
   }
 
   private start(
     name: string,
-    facts: Pick<OpenQuestion, 'fingerprint' | 'remote'>,
+    facts: Pick<OpenQuestion, 'fingerprint' | 'remoteUntilMs'>,
     work: (signal: AbortSignal) => Promise<StoredAnswer>,
   ): OpenQuestion {
     const left = new AbortController();

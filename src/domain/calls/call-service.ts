@@ -81,7 +81,7 @@ export class CallService implements CallsUseCase, StreamsUseCase {
       owner,
       desk: this.desk,
       leaseMs: deps.calls.leaseMs,
-      onQuestions: (questions) => this.questions.answerFor(questions),
+      onQuestions: (questions, polledAtMs) => this.questions.answerFor(questions, polledAtMs),
     });
     deps.doorbell.onRing(() => {
       this.questions.rung();

@@ -45,7 +45,7 @@ export class CallMoved extends Error {
 const REDIAL_MS = 3_000;
 const MAX_REDIALS = 5;
 /** What the last look may take after the deadline before the answer is an error. */
-const LAST_LOOK_MS = 1_000;
+export const LAST_LOOK_MS = 1_000;
 
 export class CallSession {
   readonly key: CallKey;

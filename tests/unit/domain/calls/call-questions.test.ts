@@ -1,0 +1,130 @@
+/** Questions that come to one process about a call of another: how long they are worked on, and waited for. */
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { AnswerMeans, CallAnswers } from '../../../../src/domain/calls/call-answers.js';
+import type { CallDesk } from '../../../../src/domain/calls/call-desk.js';
+import { type Asked, CallQuestions, type CallQuestionsDeps } from '../../../../src/domain/calls/call-questions.js';
+import type { CallQuestion } from '../../../../src/domain/calls/calls.js';
+import type { CallStore, PendingQuestion, StoredAnswer } from '../../../../src/domain/ports/call-store.js';
+import { TimerWheel } from '../../../../src/domain/timing/timer-wheel.js';
+import { createLogger } from '../../../../src/observability/logger.js';
+import { Metrics } from '../../../../src/observability/metrics.js';
+import { deferred } from '../../../support/deferred.js';
+import { eventually } from '../../../support/eventually.js';
+import { HandClock } from '../../../support/hand-clock.js';
+import { factsOf, questionOf } from '../../../support/toy-calls-service.js';
+import { settled } from '../../../support/toy-models.js';
+
+const ANSWER: StoredAnswer = {
+  kind: 'verify',
+  answer: {
+    kind: 'decided',
+    userId: '3f1c7a52-8c1e-4a57-9d0e-2b7a4c6d8e90',
+    result: {
+      attemptId: 'a2b7c1d0-0000-4000-8000-000000000001',
+      decision: 'accept',
+      reason: 'match',
+      score: 0.93,
+      threshold: 0.82,
+      netSpeechMs: 3210,
+      looks: 2,
+    },
+  },
+};
+const ASKED: Asked = { kind: 'verify', userId: undefined, threshold: undefined };
+
+afterEach(() => vi.restoreAllMocks());
+
+/** Questions of one process; the test says what listening to the call comes to, and when. */
+function start(store: Partial<CallStore> = {}) {
+  const found = deferred<StoredAnswer>();
+  const find = vi.fn((_question: CallQuestion, _asked: Asked, _means: AnswerMeans) => found.promise);
+  const answerCall = vi.fn(async (..._: Parameters<CallStore['answerCall']>) => undefined);
+  const withdrawQuestion = vi.fn(async (..._: Parameters<CallStore['withdrawQuestion']>) => undefined);
+  const clock = new HandClock();
+  const questions = new CallQuestions({
+    desk: { sourceOf: () => undefined, canListen: () => false } as unknown as CallDesk,
+    answers: { find } as unknown as CallAnswers,
+    callStore: { answerCall, withdrawQuestion, ...store } as CallStore,
+    calls: { leaseMs: 60_000 },
+    owner: 'here',
+    timers: new TimerWheel({ clock }),
+    ring: () => undefined,
+    metrics: new Metrics(),
+    logger: createLogger('silent'),
+    shutdown: new AbortController().signal,
+  } as unknown as CallQuestionsDeps);
+  return { questions, clock, found, find, answerCall, withdrawQuestion };
+}
+
+function pending(changes: Partial<PendingQuestion> = {}): PendingQuestion {
+  const { platform, callId, correlationId } = factsOf();
+  return {
+    platform,
+    callId,
+    requestId: 'tool-1',
+    kind: 'verify',
+    args: {
+      userId: undefined,
+      threshold: undefined,
+      callerNumber: undefined,
+      consentReference: undefined,
+      phone: undefined,
+      actor: undefined,
+      correlationId,
+    },
+    attemptId: 'a2b7c1d0-0000-4000-8000-000000000001',
+    remainingMs: 60_000,
+    ...changes,
+  };
+}
+
+describe('a question that came to another process', () => {
+  it('is given up when it is withdrawn before its deadline', async () => {
+    const { questions, find, found, answerCall } = start();
+    questions.answerFor([pending()], performance.now());
+    const { signal } = find.mock.calls[0]![2].limits;
+    expect(signal.aborted).toBe(false);
+    questions.answerFor([], performance.now());
+    expect(signal.aborted).toBe(true);
+    found.resolve(ANSWER);
+    await settled();
+    expect(answerCall).not.toHaveBeenCalled();
+  });
+
+  it('keeps its last look when its deadline has passed, after which no question is listed', async () => {
+    const { questions, find, found, answerCall } = start();
+    // Asked for so long ago that the time is up.
+    questions.answerFor([pending({ remainingMs: 500 })], performance.now() - 500);
+    questions.answerFor([], performance.now());
+    expect(find.mock.calls[0]![2].limits.signal.aborted).toBe(false);
+    found.resolve(ANSWER);
+    await eventually(() => expect(answerCall).toHaveBeenCalledOnce());
+    expect(answerCall.mock.calls[0]![2]).toEqual(ANSWER);
+  });
+
+  it('is waited for as long as the last look of the other process may take', async () => {
+    const elsewhere = { state: 'listening', owned: false, tookOver: false, userId: undefined, alive: true } as const;
+    let answer: StoredAnswer | undefined;
+    const callRequest = vi.fn(async () => ({ answer, alive: true }));
+    const { questions, clock } = start({
+      askCall: async () => ({ ...elsewhere, attemptId: 'attempt', answer: undefined }),
+      callRequest,
+    });
+    const startedAt = performance.now();
+    const now = vi.spyOn(performance, 'now').mockReturnValue(startedAt);
+    const asking = questions.ask(questionOf(factsOf(), { deadlineMs: 2_000 }), ASKED);
+    await eventually(() => expect(callRequest).toHaveBeenCalledTimes(1));
+    // A second after the deadline the last look may still be running.
+    now.mockReturnValue(startedAt + 3_000);
+    await eventually(() => {
+      clock.advance(300);
+      expect(callRequest).toHaveBeenCalledTimes(2);
+    });
+    answer = ANSWER;
+    await eventually(() => {
+      clock.advance(300);
+      expect(callRequest).toHaveBeenCalledTimes(3);
+    });
+    expect(await asking).toEqual(ANSWER);
+  });
+});
