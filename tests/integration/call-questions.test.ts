@@ -14,7 +14,7 @@ import {
   type ToyProcessOptions,
 } from '../support/toy-calls-service.js';
 import { settled, TOY_MODEL_ID } from '../support/toy-models.js';
-import { play } from '../support/toy-service.js';
+import { play, replacing } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
 
 const OWNER = { degrees: 1, seconds: 4 };
@@ -224,6 +224,55 @@ describe('a question that is asked again', () => {
     await play(audio, OWNER);
     expect(decided(await two).decision).toBe('accept');
     expect(decided(await one).decision).toBe('accept');
+  });
+});
+
+describe('a question that is asked in two processes', () => {
+  /** One process that listens to a call, another one, and how often the first has looked for questions of others. */
+  async function two() {
+    let polls = 0;
+    const counting = replacing(world.calls, {
+      pollCalls: (owner) => world.calls.pollCalls(owner).finally(() => polls++),
+    });
+    const [here, there] = [startProcess(), startProcess({ parts: { callStore: counting } })];
+    neighbours(here, there);
+    /** Until the process that listens knows how the questions stand. */
+    const told = async () => {
+      const before = polls;
+      await expect.poll(() => polls).toBeGreaterThan(before + 1);
+      await settled();
+    };
+    return { here, there, told, ...(await begun(there)) };
+  }
+
+  it('has one answer when the process that listens is asked the same meanwhile', async () => {
+    const { here, there, told, call, audio } = await two();
+    const first = here.service.verify(questionOf(call, { userId: world.userId }));
+    await expect.poll(async () => (await there.service.status('vapi', call.callId))?.claimed).toBe(true);
+    const second = there.service.verify(questionOf(call, { userId: world.userId }));
+    await told();
+    await play(audio, OWNER);
+    expect(decided(await first).decision).toBe('accept');
+    expect(await second).toEqual(await first);
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it.each(['elsewhere', 'here'])('is answered for whoever stays when the one %s leaves', async (where) => {
+    const { here, there, told, call, audio } = await two();
+    const [leaver, stayer] = where === 'elsewhere' ? [here, there] : [there, here];
+    const asker = new AbortController();
+    const left = leaver.service.verify(questionOf(call, { userId: world.userId, signal: asker.signal }));
+    await told();
+    const staying = stayer.service.verify(questionOf(call, { userId: world.userId }));
+    await told();
+    asker.abort();
+    // Whoever left in the other process learns nothing; here it is as if they had stayed.
+    if (where === 'elsewhere') await expect(left).rejects.toMatchObject({ code: 'Timeout' });
+    await told();
+    await play(audio, OWNER);
+    expect(decided(await staying).decision).toBe('accept');
+    if (where === 'here') expect(await left).toEqual(await staying);
+    expect(await world.recorded()).toEqual(['accept/match']);
   });
 });
 

@@ -60,10 +60,13 @@ interface OpenQuestion {
   readonly answer: Promise<StoredAnswer>;
   /** Fires when nobody waits for the answer any more. */
   readonly left: AbortController;
-  /** Askers who wait; a question of another process counts as one. */
+  /** Askers who wait; whoever asked in another process counts as one. */
   askers: number;
-  /** Asked in another process, which says by the store whether it still waits, until then (as `performance.now()` counts). */
-  readonly remoteUntilMs: number | undefined;
+  /**
+   * Until when the store says whether somebody still waits in another process, as `performance.now()` counts; undefined =
+   * nobody does.
+   */
+  remoteUntilMs: number | undefined;
 }
 
 export class CallQuestions {
@@ -90,16 +93,11 @@ export class CallQuestions {
     if (known && known.fingerprint !== fingerprint) {
       throw new VoiceAuthError('ValidationError', 'The request id was used for another question about this call');
     }
+    const deadline = performance.now() + question.deadlineMs;
     const open =
-      known ??
-      this.start(name, { fingerprint, remoteUntilMs: undefined }, (signal) =>
-        this.answer({ ...question, signal }, asked, fingerprint),
-      );
+      known ?? this.start(name, fingerprint, (signal) => this.answer({ ...question, signal }, asked, fingerprint));
     open.askers++;
-    const leave = () => {
-      open.askers--;
-      if (open.askers === 0) open.left.abort();
-    };
+    const leave = () => leaveOne(open);
     question.signal.addEventListener('abort', leave, { once: true });
     if (question.signal.aborted) leave();
     try {
@@ -107,6 +105,10 @@ export class CallQuestions {
       if (answer.kind !== 'error') return answer;
       const { code, message, details, retryAfterSeconds } = answer;
       throw new VoiceAuthError(code, message, { details, ...(retryAfterSeconds ? { retryAfterSeconds } : {}) });
+    } catch (error) {
+      // What was being answered here for another process is answered by a third one now.
+      if (!known || !(error instanceof CallMoved) || question.signal.aborted) throw error;
+      return await this.ask({ ...question, deadlineMs: deadline - performance.now() }, asked);
     } finally {
       question.signal.removeEventListener('abort', leave);
     }
@@ -114,14 +116,16 @@ export class CallQuestions {
 
   /**
    * All questions that came to other processes, about calls of this one, as the store was asked for them at `polledAtMs`.
-   * Those that are not among them any more were withdrawn and are given up; after their deadline none is listed, and what
-   * still runs is their last look.
+   * Whoever asked one that is not among them any more has left; after its deadline none is listed, and what still runs is
+   * its last look.
    */
   answerFor(questions: readonly PendingQuestion[], polledAtMs: number): void {
     const asked = new Set(questions.map((question) => questionName(question, question.requestId)));
     const now = performance.now();
-    for (const [name, { remoteUntilMs, left }] of this.open) {
-      if (remoteUntilMs !== undefined && now < remoteUntilMs && !asked.has(name)) left.abort();
+    for (const [name, open] of this.open) {
+      if (open.remoteUntilMs === undefined || now >= open.remoteUntilMs || asked.has(name)) continue;
+      open.remoteUntilMs = undefined;
+      leaveOne(open);
     }
     for (const question of questions) this.answerOne(question, polledAtMs);
   }
@@ -131,7 +135,14 @@ export class CallQuestions {
     polledAtMs: number,
   ): void {
     const name = questionName({ platform, callId }, requestId);
-    if (this.open.has(name)) return;
+    // Counted from before the store was asked, so that it is never after the deadline in the store.
+    const deadline = polledAtMs + remainingMs;
+    const known = this.open.get(name);
+    if (known) {
+      // One that is being given up makes room for the next time.
+      if (!known.left.signal.aborted) waitElsewhere(known, deadline);
+      return;
+    }
     const { userId, threshold, callerNumber, correlationId } = args;
     const call: CallFacts = { platform, callId, callerNumber, listenUrl: undefined, correlationId };
     const asked: Asked =
@@ -146,24 +157,19 @@ export class CallQuestions {
             replaceModel: args.replaceModel,
             actor: args.actor ?? '',
           };
-    // Counted from before the store was asked, so that it is never after the deadline in the store.
-    const deadline = polledAtMs + remainingMs;
-    const open = this.start(name, { fingerprint: '', remoteUntilMs: deadline }, (signal) =>
+    const open = this.start(name, fingerprintOf({ ...asked, actor: undefined }), (signal) =>
       withCorrelation({ correlationId, callId }, () =>
         this.answerHere({ call, requestId, deadlineMs: remainingMs, signal }, asked, { attemptId, deadline }),
       ),
     );
+    waitElsewhere(open, deadline);
     open.answer.catch((error: unknown) => this.deps.logger.warn({ err: error }, 'a question could not be answered'));
   }
 
-  private start(
-    name: string,
-    facts: Pick<OpenQuestion, 'fingerprint' | 'remoteUntilMs'>,
-    work: (signal: AbortSignal) => Promise<StoredAnswer>,
-  ): OpenQuestion {
+  private start(name: string, fingerprint: string, work: (signal: AbortSignal) => Promise<StoredAnswer>): OpenQuestion {
     const left = new AbortController();
     const answer = work(left.signal).finally(() => this.open.delete(name));
-    const open: OpenQuestion = { ...facts, answer, left, askers: 0 };
+    const open: OpenQuestion = { fingerprint, answer, left, askers: 0, remoteUntilMs: undefined };
     this.open.set(name, open);
     return open;
   }
@@ -328,6 +334,18 @@ export class CallQuestions {
       }
     }
   }
+}
+
+/** Somebody in another process waits for the answer, too, or still. */
+function waitElsewhere(open: OpenQuestion, untilMs: number): void {
+  if (open.remoteUntilMs === undefined) open.askers++;
+  open.remoteUntilMs = untilMs;
+}
+
+/** One asker less. */
+function leaveOne(open: OpenQuestion): void {
+  open.askers--;
+  if (open.askers === 0) open.left.abort();
 }
 
 function asFault(error: unknown): VoiceAuthError {

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { AnswerMeans, CallAnswers } from '../../../../src/domain/calls/call-answers.js';
 import type { CallDesk } from '../../../../src/domain/calls/call-desk.js';
 import { type Asked, CallQuestions, type CallQuestionsDeps } from '../../../../src/domain/calls/call-questions.js';
+import { CallMoved } from '../../../../src/domain/calls/call-session.js';
 import type { CallQuestion } from '../../../../src/domain/calls/calls.js';
 import type { CallStore, PendingQuestion, StoredAnswer } from '../../../../src/domain/ports/call-store.js';
 import { TimerWheel } from '../../../../src/domain/timing/timer-wheel.js';
@@ -100,6 +101,31 @@ describe('a question that came to another process', () => {
     found.resolve(ANSWER);
     await eventually(() => expect(answerCall).toHaveBeenCalledOnce());
     expect(answerCall.mock.calls[0]![2]).toEqual(ANSWER);
+  });
+
+  it('is asked anew by whoever asks the same here, when the call moves on meanwhile', async () => {
+    const askCall = vi.fn(async () => ({
+      state: 'listening' as const,
+      owned: false,
+      tookOver: false,
+      userId: undefined,
+      alive: true,
+      attemptId: 'attempt',
+      answer: ANSWER,
+    }));
+    const { questions, find } = start({ askCall });
+    const lost = deferred<void>();
+    find.mockImplementationOnce(async () => {
+      await lost.promise;
+      throw new CallMoved();
+    });
+    const question = pending();
+    questions.answerFor([question], performance.now());
+    const call = factsOf({ callId: question.callId });
+    const asking = questions.ask(questionOf(call, { requestId: question.requestId }), ASKED);
+    lost.resolve();
+    expect(await asking).toEqual(ANSWER);
+    expect(askCall).toHaveBeenCalledOnce();
   });
 
   it('is waited for as long as the last look of the other process may take', async () => {
