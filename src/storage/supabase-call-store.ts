@@ -70,8 +70,9 @@ export class SupabaseCallStore implements CallStore {
     await this.#database.call('va_call_answer', args, z.boolean());
   }
 
-  async withdrawQuestion(call: CallKey, requestId: string): Promise<void> {
-    await this.#database.call('va_call_withdraw', { ...keyArgs(call), p_request_id: requestId }, z.boolean());
+  async withdrawQuestion(call: CallKey, requestId: string, asker: string): Promise<void> {
+    const args = { ...keyArgs(call), p_request_id: requestId, p_asker: asker };
+    await this.#database.call('va_call_withdraw', args, z.boolean());
   }
 
   pollCalls(

@@ -214,7 +214,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       const attemptId = async () => (await calls.askCall(asking(call)))?.attemptId;
       const first = await attemptId();
       expect(await attemptId()).toBe(first);
-      await calls.withdrawQuestion(call, 'tool-1');
+      await calls.withdrawQuestion(call, 'tool-1', here);
       const second = await attemptId();
       expect(second).not.toBe(first);
       await calls.answerCall(call, 'tool-1', { kind: 'error', code: 'Busy', message: 'no' });
@@ -228,7 +228,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       await calls.answerCall(call, 'tool-1', decided(one));
       await calls.answerCall(call, 'tool-1', decided(two));
       expect(await calls.askCall(asking(call))).toMatchObject({ answer: { answer: { userId: one } } });
-      await calls.withdrawQuestion(call, 'tool-1');
+      await calls.withdrawQuestion(call, 'tool-1', here);
       expect(await calls.askCall(asking(call))).toMatchObject({ answer: { answer: { userId: one } } });
     });
 
@@ -245,8 +245,27 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       const call = newCall();
       await calls.beginCall(call, hold(there));
       await calls.askCall(asking(call));
-      await calls.withdrawQuestion(call, 'tool-1');
+      await calls.withdrawQuestion(call, 'tool-1', here);
       expect((await calls.pollCalls(there)).questions.filter(({ callId }) => callId === call.callId)).toEqual([]);
+    });
+
+    it('keeps what another process has asked since for that one, as a new attempt', async () => {
+      const call = newCall();
+      const third = randomUUID();
+      await calls.beginCall(call, hold(there));
+      await calls.askCall(asking(call));
+      const asked = await calls.askCall(asking(call, { asker: third }));
+      const ofCall = async () =>
+        (await calls.pollCalls(there)).questions.filter(({ callId }) => callId === call.callId);
+      await calls.withdrawQuestion(call, 'tool-1', here);
+      const kept = await ofCall();
+      expect(kept.map(({ requestId, args }) => ({ requestId, args }))).toEqual([
+        { requestId: 'tool-1', args: asking(call).args },
+      ]);
+      expect(kept[0]!.attemptId).not.toBe(asked!.attemptId);
+      expect(kept[0]!.remainingMs).toBeGreaterThan(0);
+      await calls.withdrawQuestion(call, 'tool-1', third);
+      expect(await ofCall()).toEqual([]);
     });
 
     it('knows that a call is over whose beginning comes late', async () => {

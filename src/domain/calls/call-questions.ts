@@ -213,7 +213,7 @@ export class CallQuestions {
       }
     } catch (error) {
       // Nothing of the question stays, and asked again it is a new one.
-      await this.deps.callStore.withdrawQuestion(call, requestId).catch(() => undefined);
+      await this.deps.callStore.withdrawQuestion(call, requestId, this.deps.owner).catch(() => undefined);
       throw error;
     } finally {
       unlink();
@@ -278,7 +278,7 @@ export class CallQuestions {
     asked: Asked,
     { attemptId, deadline }: { readonly attemptId: string; readonly deadline: number },
   ): Promise<StoredAnswer> {
-    const { answers, callStore, ring } = this.deps;
+    const { answers, callStore, owner, ring } = this.deps;
     const { call, requestId, signal } = question;
     const limits = { deadlineMs: deadline - RECORD_MS, signal };
     const persist = <T>(work: () => Promise<T>) => this.persist(deadline, signal, work);
@@ -299,7 +299,7 @@ export class CallQuestions {
       throw fault;
     }
     // Nobody was told; whoever asks again asks anew.
-    if (signal.aborted) await callStore.withdrawQuestion(call, requestId).catch(() => undefined);
+    if (signal.aborted) await callStore.withdrawQuestion(call, requestId, owner).catch(() => undefined);
     else await persist(() => callStore.answerCall(call, requestId, answer));
     ring();
     return answer;

@@ -98,8 +98,11 @@ export interface CallStore {
   ): Promise<{ readonly answer: StoredAnswer | undefined; readonly alive: boolean }>;
   /** The first answer stays; an error may be followed by an answer. */
   answerCall(call: CallKey, requestId: string, answer: StoredAnswer): Promise<void>;
-  /** Nobody waits for the answer any more, or there is none: asked again, it is a new attempt. */
-  withdrawQuestion(call: CallKey, requestId: string): Promise<void>;
+  /**
+   * `asker` waits for the answer no more, or there is none: asked again, it is a new attempt. Others who have asked the same
+   * since still wait.
+   */
+  withdrawQuestion(call: CallKey, requestId: string, asker: string): Promise<void>;
   /** Questions that others wait for `owner` to answer, and its calls that were ended elsewhere. */
   pollCalls(
     owner: string,
