@@ -13,7 +13,7 @@ import {
   ToyProcess,
   type ToyProcessOptions,
 } from '../support/toy-calls-service.js';
-import { settled, toySilence } from '../support/toy-models.js';
+import { settled, toySilence, toySpeech } from '../support/toy-models.js';
 import { play, replacing } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
 
@@ -250,6 +250,24 @@ describe('the audio of a call', () => {
     // An event of a call that has ended does not dial it again.
     await here.service.begin(long);
     expect(here.dialled.length).toBe(2);
+  });
+
+  it('that ends while the detector is too busy leaves what was judged before', async () => {
+    const here = startProcess();
+    const { call, audio } = await openCall(here, { callerNumber: number });
+    await expected(here, call.callId);
+    await play(audio, { degrees: 20, seconds: 4.5 });
+    const { detector } = here.toys;
+    const judged = detector.requests.length;
+    detector.failure = new VoiceAuthError('Busy', 'Too many requests wait');
+    audio.say(toySpeech(20, 4));
+    await here.service.end('vapi', call.callId);
+    audio.end({ kind: 'stopped' });
+    await expect.poll(() => detector.requests.length).toBeGreaterThan(judged);
+    await settled();
+    detector.failure = undefined;
+    expect(decided(await here.service.verify(questionOf(call)))).toMatchObject({ decision: 'accept', looks: 4 });
+    expect(await here.toys.count('audio_frames_dropped_total', { cause: 'backlog' })).toBeGreaterThan(0);
   });
 
   it('is heard no further than a verification may use', async () => {

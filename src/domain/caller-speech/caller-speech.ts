@@ -63,6 +63,8 @@ export class CallerSpeech {
   private resamplerRateHz = 0;
   private pumping: Promise<void> | undefined;
   private fault: VoiceAuthError | undefined;
+  /** Why the end of the input was not judged, though more could come after it. */
+  private unfinished: VoiceAuthError | undefined;
   private speaking = false;
   private trailing = 0;
   private callerMs = 0;
@@ -158,10 +160,11 @@ export class CallerSpeech {
 
   /**
    * Ends the input, for now or for good: resolves when all audio pushed so far has been judged. Throws what detection
-   * failed with.
+   * failed with; for a live call `Busy` is no fault: what was not judged is dropped, and more audio may come.
    */
   async finish(): Promise<void> {
     this.ending = true;
+    this.unfinished = undefined;
     if (this.resampler) this.gateFrames(this.resampler.flush());
     this.resampler = undefined;
     this.dismissHeldBack();
@@ -170,7 +173,8 @@ export class CallerSpeech {
       await this.pumping;
     }
     this.ending = false;
-    if (this.fault) throw this.fault;
+    const failure = this.fault ?? this.unfinished;
+    if (failure) throw failure;
   }
 
   private countClipping({ samples, sampleRateHz }: PcmFrame): void {
@@ -232,11 +236,17 @@ export class CallerSpeech {
         this.pumping = undefined;
         // Whoever stopped or aborted knows, and nobody waits for the outcome.
         if (this.stopped) return;
-        this.fault =
+        const failure =
           error instanceof VoiceAuthError
             ? error
             : new VoiceAuthError('InternalError', 'Speech detection failed', { cause: error });
-        this.options.onFault?.(this.fault);
+        if (this.isBusyCall(failure)) {
+          this.unfinished = failure;
+          this.dropPending();
+          return;
+        }
+        this.fault = failure;
+        this.options.onFault?.(failure);
       },
     );
   }
@@ -260,6 +270,11 @@ export class CallerSpeech {
     if (this.full) this.forgetPending();
   }
 
+  private dropPending(): void {
+    this.options.onDropped?.(this.pendingEndsMs.length);
+    this.forgetPending();
+  }
+
   private forgetPending(): void {
     this.pending.shift(this.pending.length);
     this.pendingEndsMs.length = 0;
@@ -277,10 +292,13 @@ export class CallerSpeech {
       return await this.stream.detect(batch, this.options.inference);
     } catch (error) {
       // Uploads and ended calls are told; a call that goes on is listened to on.
-      const mayRetry = this.options.inference.priority === 'live' && !this.ending;
-      if (mayRetry && error instanceof VoiceAuthError && error.code === 'Busy') return undefined;
+      if (this.isBusyCall(error) && !this.ending) return undefined;
       throw error;
     }
+  }
+
+  private isBusyCall(error: unknown): boolean {
+    return this.options.inference.priority === 'live' && error instanceof VoiceAuthError && error.code === 'Busy';
   }
 
   private judge(probability: number, frame: Float32Array): void {

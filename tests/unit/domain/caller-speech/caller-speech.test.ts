@@ -321,17 +321,39 @@ describe('a fault of detection', () => {
 
   it('keeps the speech that was found before', async () => {
     const speech = listener();
+    const gone = new VoiceAuthError('InferenceUnavailable', 'The model is gone');
     push(speech, toySpeech(30, BATCH_FRAMES));
     await settled();
-    detector.failure = busy;
+    detector.failure = gone;
     push(speech, toySpeech(30, BATCH_FRAMES));
-    await expect(speech.finish()).rejects.toBe(busy);
+    await expect(speech.finish()).rejects.toBe(gone);
+    expect(faults).toEqual([gone]);
     expect(differsAt(speech.samples(), toySpeech(30, BATCH_FRAMES))).toBeUndefined();
+  });
+
+  it('is none either when the pool is busy at the end of a live call: what was not judged is dropped, and told', async () => {
+    const speech = listener();
+    const before = toySpeech(30, BATCH_FRAMES);
+    push(speech, before);
+    await settled();
+    detector.failure = busy;
+    // A batch that was put off once already, and less than one behind it.
+    push(speech, before);
+    await settled();
+    push(speech, toySpeech(30, 3));
+    await expect(speech.finish()).rejects.toBe(busy);
+    expect([faults, dropped]).toEqual([[], BATCH_FRAMES + 3]);
+    expect(differsAt(speech.samples(), before)).toBeUndefined();
+    detector.failure = undefined;
+    // The call was connected to again.
+    push(speech, before);
+    await speech.finish();
+    expect(differsAt(speech.samples(), joined(before, before))).toBeUndefined();
   });
 
   it('reaches those who wait already', async () => {
     detector.latch.close();
-    const speech = listener();
+    const speech = listener({ inference: { priority: 'upload' } });
     push(speech, toySpeech(30, 200));
     const [ready, finished] = [speech.ready(), speech.finish()];
     detector.failure = busy;
