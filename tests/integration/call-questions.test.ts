@@ -200,6 +200,36 @@ describe('a question that is asked again', () => {
     expect(await world.failedAttempts()).toBe(1);
   });
 
+  /** Two questions about the owner of the number that both wait for the caller to speak. */
+  async function twoAtOnce(calls: ToyProcessOptions['calls'] = {}) {
+    let found = 0;
+    const store = replacing(world.store, { findUser: (userId) => world.store.findUser(userId).finally(() => found++) });
+    const here = startProcess({ calls, parts: { store } });
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const before = found;
+    const both = ['tool-1', 'tool-2'].map((requestId) => here.service.verify(questionOf(call, { requestId })));
+    await expect.poll(() => found).toBe(before + 2);
+    await settled();
+    return { audio, both };
+  }
+
+  it('at the same time costs one failed attempt for what was said once', async () => {
+    const { audio, both } = await twoAtOnce();
+    await play(audio, STRANGER);
+    const answers = (await Promise.all(both)).map((answer) => decided(answer));
+    expect(answers.map(({ decision, reason }) => `${decision}/${reason}`).sort()).toEqual([
+      'inconclusive/insufficient_speech',
+      'reject/no_match',
+    ]);
+    expect(await world.failedAttempts()).toBe(1);
+  });
+
+  it('at the same time is an accept for all who ask', async () => {
+    const { audio, both } = await twoAtOnce({ acceptFreshMs: 0 });
+    await play(audio, OWNER);
+    for (const answer of await Promise.all(both)) expect(decided(answer).decision).toBe('accept');
+  });
+
   it('after its asker had left is answered anew', async () => {
     const here = startProcess();
     const { call, audio } = await begun(here, { callerNumber: number });

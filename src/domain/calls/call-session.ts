@@ -10,7 +10,7 @@ import type { CallEnd, CallSource } from '../ports/call-source.js';
 import type { CallKey, CallProgress } from '../ports/call-store.js';
 import { StateWatch } from '../timing/state-watch.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
-import type { Finding } from '../verification/attempt-recorder.js';
+import { type Finding, nothingHeard } from '../verification/attempt-recorder.js';
 import { type CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
 import { CallChapter, type CallChapterDeps, type ExaminedClaim } from './call-chapter.js';
 
@@ -148,6 +148,10 @@ export class CallSession {
     // Somebody who has left is told nothing, so nothing may have been accepted.
     if (limits.signal.aborted) return givenUp(chapter.speech, looks);
     const finding = summariseLooks(this.listeningEnd(chapter), chapter.speech, looks);
+    // Another question has been told meanwhile: what was said once must not count twice against the caller.
+    if (finding.decision !== 'accept' && chapter.isSpentOn(userId)) {
+      return nothingHeard('inconclusive', 'insufficient_speech');
+    }
     // Whoever acts on an accept may ask for themselves; a reject is not to be repeated without a new word.
     if (looks.decided) chapter.spendOn(userId, finding.decision === 'accept' ? this.deps.acceptFreshMs : 0);
     return finding;
