@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
+import { TimerWheel } from '../../src/domain/timing/timer-wheel.js';
+import { HandClock } from '../support/hand-clock.js';
 import { ToyCall } from '../support/toy-calls.js';
 import {
   dialled,
@@ -228,6 +230,21 @@ describe('the audio of a call', () => {
     const result = decided(await asking);
     expect(result).toMatchObject({ decision: 'accept' });
     expect(result.netSpeechMs).toBeGreaterThan(1900);
+  });
+
+  it('that failed long ago without the end of the call is dialled again when an event says where', async () => {
+    const clock = new HandClock();
+    const here = startProcess({ parts: { timers: new TimerWheel({ clock }) } });
+    const { call, audio } = await openCall(here, { callerNumber: number });
+    await play(audio, { degrees: 1, seconds: 1 });
+    audio.end({ kind: 'failed', error: new VoiceAuthError('ListenConnectionError', 'The listen socket broke') });
+    await expect.poll(() => here.toys.count('call_sessions_ended_total', { end: 'failed' })).toBe(1);
+    clock.advance(121_000);
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.state).toBe('lost');
+    expect([here.service.active, await here.toys.count('call_sessions')]).toEqual([0, 0]);
+    const asking = here.service.verify(questionOf(call));
+    await play(await dialled(here, 2), OWNER);
+    expect(decided(await asking)).toMatchObject({ decision: 'accept' });
   });
 
   it('that ends leaves a caller who hung up, or a decision from what was said', async () => {

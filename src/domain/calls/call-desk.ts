@@ -27,7 +27,10 @@ export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd' | 'acceptFre
 
 /** An ended call is kept for questions that come late. */
 const LINGER_MS = 60_000;
-/** After its audio has ended a call that is not known to be over is kept for so long: its end may never be told. */
+/**
+ * After its audio has ended a call that is not known to be over is kept for so long: its end may never be told, or it goes on
+ * and an event says where to listen again. Then it is let go of, not ended: that would be final, for all processes.
+ */
 const QUIET_MS = 120_000;
 /** A call that another process listens to is not asked for in the store with every event. */
 const FOREIGN_MS = 5_000;
@@ -117,7 +120,7 @@ export class CallDesk {
       entry = {
         session,
         over: false,
-        timer: timers.schedule(calls.maxCallMs, () => void this.end(key).catch(() => undefined)),
+        timer: timers.schedule(calls.maxCallMs, () => this.endSoon(key)),
       };
       this.entries.set(name, entry);
       this.countSessions();
@@ -127,7 +130,7 @@ export class CallDesk {
     const { session } = entry;
     if (userId !== undefined) session.claimedUserId = userId;
     if (source && !entry.over && session.needsSource) {
-      this.keepFor(entry, this.deps.calls.maxCallMs);
+      this.keepFor(entry, this.deps.calls.maxCallMs, () => this.endSoon(session.key));
       withCorrelation({ correlationId: facts.correlationId, callId: facts.callId }, () => session.listen(source));
       void this.claimExpected(session, facts.callerNumber);
     }
@@ -206,15 +209,20 @@ export class CallDesk {
     const entry = this.entries.get(callName(key));
     if (!entry || entry.over) return;
     // Platforms that dial us end the audio with the call; VAPI tells of the end by webhook, if it is asked to.
-    if (key.platform === 'vapi') this.keepFor(entry, QUIET_MS);
-    else void this.end(key).catch(() => undefined);
+    if (key.platform === 'vapi') this.keepFor(entry, QUIET_MS, () => this.forget(callName(key)));
+    else this.endSoon(key);
   }
 
-  /** Gives the call up after this time unless something happens before. */
-  private keepFor(entry: Entry, ms: number): void {
+  /** Ends a call for everybody, if the database is there; if not, its lease will end. */
+  private endSoon(key: CallKey): void {
+    void this.end(key).catch(() => undefined);
+  }
+
+  /** Gives the call up after this time, as told, unless something happens before. */
+  private keepFor(entry: Entry, ms: number, giveUp: () => void): void {
     const { timers } = this.deps;
     timers.cancel(entry.timer);
-    entry.timer = timers.schedule(ms, () => void this.end(entry.session.key).catch(() => undefined));
+    entry.timer = timers.schedule(ms, giveUp);
   }
 
   private requireRoom(name: string): void {

@@ -76,7 +76,7 @@ export type CallEnrollmentAnswer =
 export interface CallStatus {
   readonly platform: CallPlatform;
   readonly callId: string;
-  /** `lost`: the process that listened is gone; the next event of the call takes it over. */
+  /** `lost`: the process that listened is gone, or its audio ended long ago; the next event of the call takes it over. */
   readonly state: 'connecting' | 'listening' | 'ended' | 'lost';
   readonly netSpeechMs: number;
   /** Looks taken for the claimed user. */

@@ -10,7 +10,8 @@ export const callStatusReply = z
     platform: z.enum(CALL_PLATFORMS),
     call_id: z.string(),
     state: z.enum(['connecting', 'listening', 'ended', 'lost']).meta({
-      description: '`lost`: the process that listened is gone; the next event of the call moves it to another one',
+      description:
+        '`lost`: the process that listened is gone, or its audio ended minutes ago; the next event of the call has it listened to again',
     }),
     net_speech_seconds: z.number().min(0),
     looks: z.int().min(0).meta({ description: 'Comparisons made so far' }),
