@@ -69,7 +69,7 @@ export class CallerSpeech {
   private trailing = 0;
   private callerMs = 0;
   private mixedMs = 0;
-  private audible = false;
+  private audibleMs = 0;
   private stopped = false;
   private ending = false;
   /** Frames of `batch` that were taken out of the queue but not judged yet. */
@@ -102,9 +102,14 @@ export class CallerSpeech {
     return this.mixedMs;
   }
 
+  /** Caller audio received in frames that were more than digital silence. */
+  get heardAudibleMs(): number {
+    return this.audibleMs;
+  }
+
   /** Whether any caller audio was more than digital silence. */
   get heardCaller(): boolean {
-    return this.audible;
+    return this.audibleMs > 0;
   }
 
   /** Whether the store holds all the speech it may. */
@@ -134,7 +139,7 @@ export class CallerSpeech {
     if (frame.track === 'mixed') this.mixedMs += durationMs;
     if (frame.track !== 'caller') return;
     this.callerMs += durationMs;
-    this.audible ||= exceeds(frame.samples, SILENCE_AMPLITUDE);
+    if (exceeds(frame.samples, SILENCE_AMPLITUDE)) this.audibleMs += durationMs;
     this.countClipping(frame);
     if (!this.resampler || this.resamplerRateHz !== frame.sampleRateHz) {
       if (this.resampler) this.gateFrames(this.resampler.flush());

@@ -21,7 +21,8 @@ export interface ListenOptions {
 
 /**
  * This much mixed audio settles that the stream cannot be used, unless there was real caller audio as well: the moment
- * before an announced stereo stream shows itself as the same signal twice does not count as that.
+ * before an announced stereo stream shows itself as the same signal twice does not count as that, nor does the digital
+ * silence before it, which shows nothing.
  */
 export const MIXED_ENOUGH_MS = 2_000;
 const CALLER_BEFORE_MIXED_MS = 1_000;
@@ -91,5 +92,5 @@ export async function listenToCall(
 
 /** Whether what came was caller and agent in one channel. */
 export function isMixed(speech: CallerSpeech): boolean {
-  return speech.heardMixedMs > 0 && speech.heardMs < CALLER_BEFORE_MIXED_MS;
+  return speech.heardMixedMs > 0 && speech.heardAudibleMs < CALLER_BEFORE_MIXED_MS;
 }

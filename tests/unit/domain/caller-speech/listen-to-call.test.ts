@@ -3,7 +3,7 @@ import { CallerSpeech } from '../../../../src/domain/caller-speech/caller-speech
 import { type ListeningEnd, listenToCall } from '../../../../src/domain/caller-speech/listen-to-call.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { countingListeners, ToyCall } from '../../../support/toy-calls.js';
-import { TOY_FRAME_MS, ToyDetector, toySpeech } from '../../../support/toy-models.js';
+import { TOY_FRAME_MS, TOY_RATE_HZ, ToyDetector, toySpeech } from '../../../support/toy-models.js';
 
 type Outcome = ListeningEnd | { readonly failed: unknown };
 
@@ -139,6 +139,15 @@ describe('listenToCall', () => {
     await tick();
     expect(listening.outcome).toBeUndefined();
     listening.call.say(toySpeech(30, 1), 'mixed');
+    await tick();
+    expectEnded(listening, 'mixed');
+  });
+
+  it('says mixed also when digital silence came before it, for however long', async () => {
+    const listening = new Listening(new ToyCall()).start();
+    listening.call.say(new Float32Array(3 * TOY_RATE_HZ));
+    listening.call.say(toySpeech(30, 5));
+    listening.call.say(toySpeech(30, 63), 'mixed');
     await tick();
     expectEnded(listening, 'mixed');
   });
