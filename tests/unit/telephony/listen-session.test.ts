@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import { createLogger } from '../../../src/observability/logger.js';
 import { Metrics } from '../../../src/observability/metrics.js';
@@ -37,12 +37,16 @@ function listen() {
 }
 
 describe('a peer that sends faster than any call', () => {
+  afterEach(() => vi.restoreAllMocks());
+
   it.each([
     ['audio', Buffer.alloc(64_000), true, 10],
     ['tiny messages of audio', Buffer.from([7]), true, 5_000],
     ['empty messages', Buffer.alloc(0), true, 5_000],
     ['tiny texts', Buffer.from('x'), false, 5_000],
   ])('is not read on from for a while: %s', (_what, message, isBinary, count) => {
+    // All at one moment, however long this machine takes to send them.
+    vi.spyOn(performance, 'now').mockReturnValue(1_000_000);
     const { socket, stop } = listen();
     for (let i = 0; i < count; i++) socket.emit('message', message, isBinary);
     expect(socket.pauses).toBeGreaterThan(0);
