@@ -85,7 +85,7 @@ export async function openEmbeddedOwner(config: StorageConfig, options: OpenEmbe
       ...(snapshotFile ? { snapshotFile } : {}),
       ...(migrationsDir ? { migrationsDir } : {}),
     });
-    const upkeep = await Upkeep.start(database, { logger });
+    const upkeep = await Upkeep.start(database, { databaseDir: databaseDirOf(config), logger });
     const close = async () => {
       try {
         await upkeep.close();

@@ -1,6 +1,6 @@
 /** What is left of removed data in the files of the embedded database, and how far the files grow. */
 import { randomUUID } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -117,7 +117,12 @@ describe('embedded database files', { timeout: 120_000 }, () => {
 
   it('lose an erased person while the database goes on serving, and a replaced voiceprint', async () => {
     const database = await openTestDatabase(databaseDir());
-    const upkeep = await Upkeep.start(database, { logger, lookEveryMs: 20, pauseFactor: 0 });
+    const upkeep = await Upkeep.start(database, {
+      databaseDir: databaseDir(),
+      logger,
+      lookEveryMs: 20,
+      pauseFactor: 0,
+    });
     const store = storeOn(database);
     const userId = randomUUID();
     const { version } = await store.saveEnrollment(enrollmentOf(userId, { phone: PHONE }));
@@ -137,7 +142,7 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     const traces = await eraseAndLeave();
     expect(await filesWith(traces)).not.toEqual([]);
     const database = await openTestDatabase(databaseDir());
-    const upkeep = await Upkeep.start(database, { logger, maxRewriteBytes: 0 });
+    const upkeep = await Upkeep.start(database, { databaseDir: databaseDir(), logger, maxRewriteBytes: 0 });
     expect(await filesWith(traces)).toEqual([]);
     await upkeep.close();
     await database.close();
@@ -149,14 +154,14 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     for (const sql of ['checkpoint', 'select pg_switch_wal()', 'checkpoint']) await earlier.exec(sql);
     await earlier.close();
     const database = await openTestDatabase(databaseDir());
-    await (await Upkeep.start(database, { logger })).close();
+    await (await Upkeep.start(database, { databaseDir: databaseDir(), logger })).close();
     await database.close();
     expect(await filesWith(traces)).toEqual([]);
   });
 
   it('lose attempts that were removed for their age', async () => {
     const database = await openTestDatabase(databaseDir());
-    const upkeep = await Upkeep.start(database, { logger });
+    const upkeep = await Upkeep.start(database, { databaseDir: databaseDir(), logger });
     const store = storeOn(database);
     const userId = randomUUID();
     await store.saveEnrollment(enrollmentOf(userId));
@@ -170,13 +175,54 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     await database.close();
   });
 
+  it('lose calls that were forgotten', async () => {
+    const database = await openTestDatabase(databaseDir());
+    await database.transaction([
+      {
+        sql: `insert into voice_auth.call_sessions (platform, call_id, state, lease_expires_at, updated_at)
+              values ('vapi', 'call-of-the-day-before', 'ended', now(), now() - interval '2 days')`,
+      },
+      { sql: 'select public.va_purge(clock_timestamp())' },
+    ]);
+    const upkeep = await Upkeep.start(database, { databaseDir: databaseDir(), logger, lookEveryMs: 5, pauseFactor: 0 });
+    await eventually(async () => expect(await filesWith([Buffer.from('call-of-the-day-before')])).toEqual([]));
+    await upkeep.close();
+    await database.close();
+  });
+
+  it('lose the copy of a table that a process was writing when it was killed', async () => {
+    await (await openTestDatabase(databaseDir())).close();
+    const folders = await readdir(join(databaseDir(), 'base'));
+    const sizes = await Promise.all(
+      folders.map(async (name) => (await readdir(join(databaseDir(), 'base', name))).length),
+    );
+    const own = folders[sizes.indexOf(Math.max(...sizes))]!;
+    for (const name of ['999999', '999999.1', '999999_fsm']) {
+      await writeFile(join(databaseDir(), 'base', own, name), 'a template of somebody');
+    }
+    const before = (await readdir(join(databaseDir(), 'base', own))).filter((name) => !name.startsWith('999999'));
+    const database = await openTestDatabase(databaseDir());
+    await (await Upkeep.start(database, { databaseDir: databaseDir(), logger })).close();
+    expect(await filesWith([Buffer.from('a template of somebody')])).toEqual([]);
+    const store = storeOn(database);
+    await store.saveEnrollment(enrollmentOf(randomUUID()));
+    expect(await store.verifyAuditChain()).toMatchObject({ intact: true });
+    await database.close();
+    expect(await readdir(join(databaseDir(), 'base', own))).toEqual(expect.arrayContaining(before));
+  });
+
   it('get space back for what comes next', async () => {
     const database = await openTestDatabase(databaseDir());
     await database.transaction([
       { sql: "insert into voice_auth.rate_limits select 'k' || n, 1, now() from generate_series(1, 500) n" },
       { sql: 'delete from voice_auth.rate_limits' },
     ]);
-    const upkeep = await Upkeep.start(database, { logger, lookEveryMs: 5, vacuumEveryMs: 5 });
+    const upkeep = await Upkeep.start(database, {
+      databaseDir: databaseDir(),
+      logger,
+      lookEveryMs: 5,
+      vacuumEveryMs: 5,
+    });
     await eventually(async () => {
       const sql = "select pg_relation_size('voice_auth.rate_limits')::float8 as bytes";
       expect(await database.transaction([{ sql }])).toEqual([{ bytes: 0 }]);

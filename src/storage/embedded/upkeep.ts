@@ -3,19 +3,25 @@
  * autovacuum: without upkeep the files only grow, and an erased person's voiceprint and phone number stay in them, and in
  * the write-ahead log, for good. So
  * - space is made reusable every hour (`vacuum`), and the log is cut;
- * - after an erasure, a replaced voiceprint or a purge the tables they touch are written anew (`vacuum full`), and the log
- *   files of before are deleted. The audit trail says when; what was done is recorded, so that a process that is killed in
- *   between leaves it to the next one.
+ * - after an erasure, a replaced voiceprint or a purge of attempts the tables they touch are written anew (`vacuum full`), and
+ *   the log files of before are deleted. The audit trail says when; what was done is recorded, so that a process that is
+ *   killed in between leaves it to the next one. Old calls are forgotten every hour, so their tables are written anew once a day;
+ * - a process that is killed while a table is written anew leaves a copy that belongs to nothing: the next one removes it.
  */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '../../observability/logger.js';
 import type { EmbeddedDatabase } from './embedded-database.js';
 
 export interface UpkeepOptions {
+  readonly databaseDir: string;
   readonly logger: Logger;
   /** How often to look whether something was removed. */
   readonly lookEveryMs?: number;
   readonly vacuumEveryMs?: number;
+  /** How often the tables of calls are written anew; first with the first look. */
+  readonly forgetCallsEveryMs?: number;
   /** Writing anew is followed by a pause of this many times its duration, however often something is removed. */
   readonly pauseFactor?: number;
   /** Largest table that is written anew while calls are served. */
@@ -24,13 +30,20 @@ export interface UpkeepOptions {
 
 const LOOK_EVERY_MS = 60_000;
 const VACUUM_EVERY_MS = 3_600_000;
-/** About 100,000 attempts, a second's work: calls wait meanwhile. What is larger waits for the next start. */
-const MAX_REWRITE_BYTES = 32 * 1024 * 1024;
+const FORGET_CALLS_EVERY_MS = 86_400_000;
+/**
+ * About 200,000 attempts, or the samples of 13,000 people, a second or two of work: calls wait meanwhile. What is larger waits
+ * until the server stops or starts.
+ */
+const MAX_REWRITE_BYTES = 64 * 1024 * 1024;
 const PAUSE_FACTOR = 20;
 const STATEMENT_LIMIT_MS = 60_000;
+/** What is added for the size of a table: a twentieth of the speed seen on a busy machine (10 MB a second). */
+const LIMIT_MS_PER_BYTE = 1 / 500;
 const CLOSE_LIMIT_MS = 10_000;
 /** What an erasure removes rows or values from. */
 const PERSONAL_TABLES = ['users', 'voiceprints', 'voice_samples', 'auth_attempts', 'call_sessions', 'call_requests'];
+const CALL_TABLES = ['call_sessions', 'call_requests'];
 const TABLES = [...PERSONAL_TABLES, 'rate_limits', 'audit_events'];
 
 /** A new voiceprint removes nothing; whatever else is audited does. */
@@ -48,10 +61,16 @@ on conflict (table_name) do update set audit_seq = excluded.audit_seq`;
 /** Less than any event's number, also where there is none yet. */
 const NEVER_SCRUBBED = -1;
 const OLDEST_SQL = 'select min(created_at)::text as oldest from voice_auth.auth_attempts';
+const FILES_SQL = `
+select d.oid::int8::float8 as folder, pg_relation_filenode(c.oid)::int8::float8 as file from pg_database d, pg_class c
+where d.datname = current_database() and pg_relation_filenode(c.oid) is not null`;
+/** A relation's file, its further segments, and its maps. */
+const RELATION_FILE = /^(\d+)(_fsm|_vm|_init)?(\.\d+)?$/;
 const LOG_FILES_SQL = 'select count(*)::int as files from pg_ls_waldir()';
 
 const staleRows = z.array(z.object({ table_name: z.string(), audit_seq: z.number(), bytes: z.number() }));
 const oldestRows = z.tuple([z.object({ oldest: z.string().nullable() })]);
+const fileRows = z.array(z.object({ folder: z.number(), file: z.number() })).min(1);
 const logRows = z.tuple([z.object({ files: z.number() })]);
 
 export class Upkeep {
@@ -61,7 +80,10 @@ export class Upkeep {
   #running: Promise<void> = Promise.resolve();
   #closed = false;
   #vacuumAt: number;
+  #forgetCallsAt = Number.NEGATIVE_INFINITY;
   #oldestAttempt: string | null = null;
+  /** Tables that were said to be too large. */
+  readonly #postponed = new Set<string>();
 
   private constructor(database: Pick<EmbeddedDatabase, 'transaction' | 'maintain'>, options: UpkeepOptions) {
     this.#database = database;
@@ -75,6 +97,7 @@ export class Upkeep {
     options: UpkeepOptions,
   ): Promise<Upkeep> {
     const upkeep = new Upkeep(database, options);
+    await upkeep.#attempt(() => upkeep.#removeOrphans());
     await upkeep.#attempt(() => upkeep.#scrub(Number.POSITIVE_INFINITY));
     upkeep.#schedule(upkeep.#lookEveryMs);
     return upkeep;
@@ -88,7 +111,7 @@ export class Upkeep {
     const late = new Promise<void>((resolve) => {
       limit = setTimeout(resolve, CLOSE_LIMIT_MS);
     });
-    const last = this.#running.then(() => this.#attempt(() => this.#scrub(this.#maxRewriteBytes)));
+    const last = this.#running.then(() => this.#attempt(() => this.#scrub(Number.POSITIVE_INFINITY)));
     await Promise.race([last, late]);
     clearTimeout(limit);
   }
@@ -114,6 +137,10 @@ export class Upkeep {
 
   async #turn(): Promise<void> {
     const startedAt = performance.now();
+    if (startedAt >= this.#forgetCallsAt) {
+      await this.#attempt(() => this.#markStale(CALL_TABLES));
+      this.#forgetCallsAt = startedAt + (this.#options.forgetCallsEveryMs ?? FORGET_CALLS_EVERY_MS);
+    }
     await this.#attempt(() => this.#scrub(this.#maxRewriteBytes));
     const tookMs = performance.now() - startedAt;
     if (performance.now() >= this.#vacuumAt) {
@@ -142,8 +169,11 @@ export class Upkeep {
     const params = [`{${PERSONAL_TABLES.join(',')}}`];
     const stale = staleRows.parse(await this.#database.transaction([{ sql: STALE_SQL, params }]));
     const due = stale.filter(({ bytes }) => bytes <= maxBytes);
+    this.#tellPostponed(stale.filter(({ bytes }) => bytes > maxBytes).map(({ table_name }) => table_name));
     if (due.length === 0) return;
-    for (const { table_name } of due) await this.#maintain(`vacuum full voice_auth.${table_name}`);
+    for (const { table_name, bytes } of due) {
+      await this.#maintain(`vacuum full voice_auth.${table_name}`, STATEMENT_LIMIT_MS + bytes * LIMIT_MS_PER_BYTE);
+    }
     await this.#cutLog();
     await this.#database.transaction(
       due.map(({ table_name, audit_seq }) => ({ sql: DONE_SQL, params: [table_name, audit_seq] })),
@@ -158,9 +188,40 @@ export class Upkeep {
   async #noteRemovedAttempts(): Promise<void> {
     const [{ oldest }] = oldestRows.parse(await this.#database.transaction([{ sql: OLDEST_SQL }]));
     if (this.#oldestAttempt !== null && oldest !== this.#oldestAttempt) {
-      await this.#database.transaction([{ sql: DONE_SQL, params: ['auth_attempts', NEVER_SCRUBBED] }]);
+      await this.#markStale(['auth_attempts']);
     }
     this.#oldestAttempt = oldest;
+  }
+
+  async #markStale(tables: readonly string[]): Promise<void> {
+    await this.#database.transaction(tables.map((table) => ({ sql: DONE_SQL, params: [table, NEVER_SCRUBBED] })));
+  }
+
+  /** Once per table: its size will not change much. */
+  #tellPostponed(tables: readonly string[]): void {
+    const unsaid = tables.filter((table) => !this.#postponed.has(table));
+    if (unsaid.length === 0) return;
+    for (const table of unsaid) this.#postponed.add(table);
+    this.#options.logger.warn(
+      { event: 'scrub_postponed', tables: unsaid },
+      'removed data stay in the files of large tables until the server is stopped or started',
+    );
+  }
+
+  /** Removes files that no table or index is in. Nothing else may use the database meanwhile. */
+  async #removeOrphans(): Promise<void> {
+    await this.#maintain('checkpoint');
+    const rows = fileRows.parse(await this.#database.transaction([{ sql: FILES_SQL }]));
+    const known = new Set(rows.map(({ file }) => file));
+    const folder = join(this.#options.databaseDir, 'base', String(rows[0]!.folder));
+    const orphans = (await readdir(folder)).filter((name) => {
+      const number = RELATION_FILE.exec(name)?.[1];
+      return number !== undefined && !known.has(Number(number));
+    });
+    for (const name of orphans) await rm(join(folder, name), { force: true });
+    if (orphans.length > 0) {
+      this.#options.logger.info({ event: 'orphans_removed', files: orphans.length }, 'files of nothing were removed');
+    }
   }
 
   async #vacuum(): Promise<void> {
@@ -181,7 +242,7 @@ export class Upkeep {
     }
   }
 
-  async #maintain(sql: string): Promise<void> {
-    await this.#database.maintain(sql, STATEMENT_LIMIT_MS);
+  async #maintain(sql: string, limitMs = STATEMENT_LIMIT_MS): Promise<void> {
+    await this.#database.maintain(sql, limitMs);
   }
 }
