@@ -117,13 +117,14 @@ export class CallQuestions {
   /**
    * All questions that came to other processes, about calls of this one, as the store was asked for them at `polledAtMs`.
    * Whoever asked one that is not among them any more has left; after its deadline none is listed, and what still runs is
-   * its last look.
+   * its last look, for as long as it is waited for there.
    */
   answerFor(questions: readonly PendingQuestion[], polledAtMs: number): void {
     const asked = new Set(questions.map((question) => questionName(question, question.requestId)));
     const now = performance.now();
     for (const [name, open] of this.open) {
-      if (open.remoteUntilMs === undefined || now >= open.remoteUntilMs || asked.has(name)) continue;
+      if (open.remoteUntilMs === undefined || asked.has(name)) continue;
+      if (now >= open.remoteUntilMs && now < open.remoteUntilMs + REMOTE_GRACE_MS) continue;
       open.remoteUntilMs = undefined;
       leaveOne(open);
     }

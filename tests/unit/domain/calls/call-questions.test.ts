@@ -103,6 +103,15 @@ describe('a question that came to another process', () => {
     expect(answerCall.mock.calls[0]![2]).toEqual(ANSWER);
   });
 
+  it('is given up when nobody can be waiting for its last look any more', async () => {
+    const { questions, find } = start();
+    questions.answerFor([pending({ remainingMs: 500 })], performance.now() - 500);
+    const later = performance.now() + 5_000;
+    vi.spyOn(performance, 'now').mockReturnValue(later);
+    questions.answerFor([], later);
+    expect(find.mock.calls[0]![2].limits.signal.aborted).toBe(true);
+  });
+
   it('is asked anew by whoever asks the same here, when the call moves on meanwhile', async () => {
     const askCall = vi.fn(async () => ({
       state: 'listening' as const,
