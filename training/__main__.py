@@ -36,7 +36,7 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
     if features.versions != versions:
         raise ValueError(f"{features_folder} holds {features.versions} versions of all speech, not {versions}: delete it or choose another folder.")
     head = out / "speech.pt"
-    if head.exists() and torch.load(head)["made of"] != made_of(features, speech_steps):
+    if head.exists() and torch.load(head).get("made of") != made_of(features, speech_steps):
         raise ValueError(f"{head} was made of other features or with other steps: delete it or choose another folder.")
     train(Plan(network=network, steps=steps), features_folder, out / "main", device=device)
     # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
