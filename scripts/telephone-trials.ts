@@ -112,7 +112,7 @@ export class RankedTrials {
   private readonly ranked: readonly { readonly trial: Trial; readonly normScore: number }[];
 
   constructor(trials: readonly Trial[], seconds: number | undefined) {
-    const look = seconds === undefined ? undefined : (LOOKS_S as readonly number[]).indexOf(seconds);
+    const look = seconds === undefined ? undefined : LOOKS_S.indexOf(seconds);
     this.ranked = trials
       .filter((trial) => look === undefined || trial.looks.length > look)
       .map((trial) => ({

@@ -121,7 +121,7 @@ function check(
 
 function equalErrorRates(trials: readonly LiveTrial[]): CallCalibration['equalErrorRates'] {
   return [...EER_SECONDS, null].flatMap((seconds) => {
-    const look = seconds === null ? -1 : (LOOKS_S as readonly number[]).indexOf(seconds);
+    const look = seconds === null ? -1 : LOOKS_S.indexOf(seconds);
     const scored = trials.filter(({ normScores }) => normScores.length > look);
     const isTarget = scored.map(({ target }) => target);
     if (!isTarget.includes(true) || !isTarget.includes(false)) return [];

@@ -3,15 +3,26 @@
  * so that the whole procedure keeps its claim. And the form in which it lies in a model package.
  */
 import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
+import { NEXT_LOOK_MS } from '../domain/verification/decide.js';
 import { type CallScores, chooseShares } from './call-procedure.js';
 import { fitImpostorTails, type ImpostorTails } from './impostor-tail.js';
 
-/** Net speech at which a call is looked at, in seconds: as the service does, up to its 30 s. */
-export const LOOKS_S = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 29.5] as const;
 /** Amounts of speech that get an impostor tail of their own, in seconds. */
 export const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
 /** `MIN_SPEECH_MS` as it comes: below this the service decides nothing. */
 export const MIN_SPEECH_MS = 2000;
+/** Net speech of a long call's last look, in seconds: `MAX_AUDIO_DURATION` as it comes, less what detector frames round off. */
+const LAST_LOOK_S = 29.5;
+/**
+ * Net speech at which a call is looked at, in seconds: all that the service takes, since every look is another chance for a
+ * stranger.
+ */
+export const LOOKS_S: readonly number[] = [
+  ...Array.from({ length: Math.ceil((LAST_LOOK_S * 1000 - MIN_SPEECH_MS) / NEXT_LOOK_MS) }, (_, look) => {
+    return (MIN_SPEECH_MS + look * NEXT_LOOK_MS) / 1000;
+  }),
+  LAST_LOOK_S,
+];
 /** Speech of an enrollment in the trials that calibrations are fitted on, in seconds. */
 export const ENROLL_S = 15;
 /** How many of the closest cohort speakers make the statistics, unless asked otherwise or the package has a calibration that says. */

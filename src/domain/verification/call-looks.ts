@@ -11,12 +11,11 @@ import type { InferenceOptions, SpeakerEmbedder } from '../ports/speaker-model.j
 import { cosine } from '../scoring/embedding.js';
 import type { ReferenceScorer, SpeakerScorer } from '../scoring/scorer.js';
 import type { Finding } from './attempt-recorder.js';
-import { decideLook, inconclusiveReason, type LookRule, type LookVerdict } from './decide.js';
+import { decideLook, inconclusiveReason, type LookRule, type LookVerdict, NEXT_LOOK_MS } from './decide.js';
 import type { DriftMonitor } from './drift-monitor.js';
 
-/** First look after this much net speech (or the minimum for a decision, if that is more), then after so much more. */
+/** First look after this much net speech, or the minimum for a decision, if that is more. */
 const FIRST_LOOK_MS = 1_500;
-const NEXT_LOOK_MS = 1_000;
 /** Below these the caller is not to blame for a low score. */
 const LOW_SNR_DB = 3;
 const MUCH_CLIPPED = 0.1;

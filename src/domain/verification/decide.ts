@@ -9,6 +9,9 @@ import type { ListeningEnd } from '../caller-speech/listen-to-call.js';
 import { fmrFromScore, scoreFromFmr } from '../scoring/calibration.js';
 import type { Decision, Reason } from './decision.js';
 
+/** Net speech that has to come after a look before the next one is due. */
+export const NEXT_LOOK_MS = 1_000;
+
 export interface LookRule {
   readonly threshold: number;
   readonly minSpeechMs: number;

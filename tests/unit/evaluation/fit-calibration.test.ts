@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { calibrationSchema, impostorFmr } from '../../../src/domain/scoring/calibration.js';
+import { NEXT_LOOK_MS } from '../../../src/domain/verification/decide.js';
 import type { CallScores } from '../../../src/evaluation/call-procedure.js';
-import { fitCalibration, fitTails, formatCalibration, LOOKS_S } from '../../../src/evaluation/fit-calibration.js';
+import {
+  fitCalibration,
+  fitTails,
+  formatCalibration,
+  LOOKS_S,
+  MIN_SPEECH_MS,
+  TAILS_S,
+} from '../../../src/evaluation/fit-calibration.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 
 /** Calls of strangers whose every look scores the same: P(score >= x) = exp(-x). */
@@ -17,6 +25,20 @@ function strangers(count: number, looks = 4): CallScores[] {
 }
 
 const options = { modelId: 'some-model', cohortTop: 100, cohortSha256: 'a'.repeat(64) };
+
+describe('LOOKS_S', () => {
+  it('has every look that the service takes at a call, no longer apart', () => {
+    const gapsMs = LOOKS_S.slice(1).map((seconds, look) => Math.round((seconds - LOOKS_S[look]!) * 1000));
+    expect(LOOKS_S[0]! * 1000).toBe(MIN_SPEECH_MS);
+    expect(gapsMs.slice(0, -1)).toEqual(gapsMs.slice(0, -1).fill(NEXT_LOOK_MS));
+    expect(gapsMs.at(-1)).toBeLessThan(NEXT_LOOK_MS);
+    expect(LOOKS_S.at(-1)! * 1000 + NEXT_LOOK_MS).toBeGreaterThan(30_000);
+  });
+
+  it('has the amounts of speech that tails are fitted at', () => {
+    expect(LOOKS_S).toEqual(expect.arrayContaining([...TAILS_S]));
+  });
+});
 
 describe('fitCalibration', () => {
   it('finds the tail that strangers have, for the amounts of speech that there are', () => {
