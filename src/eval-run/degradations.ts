@@ -128,7 +128,8 @@ function unclipped(samples: Float32Array, sampleRateHz: number): Sound {
   return { samples: peak <= 1 ? samples : samples.map((value) => value / peak), sampleRateHz };
 }
 
-function meanPower(samples: Float32Array): number {
+/** Mean square of samples; 0 for none. */
+export function meanPower(samples: Float32Array): number {
   return samples.reduce((sum, value) => sum + value * value, 0) / Math.max(1, samples.length);
 }
 
