@@ -7,6 +7,9 @@ import { FBANK_WINDOWS, Fbank, type FbankOptions } from '../audio/fbank.js';
 
 export const MODEL_ID_PATTERN = /^[a-z0-9][a-z0-9._-]*$/;
 
+/** What the caller says is found at this rate and goes to the network as it was found; nothing resamples in between. */
+const MODEL_RATE_HZ = 16_000;
+
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lowercase hexadecimal digits');
 const count = z.number().int().min(1);
 
@@ -48,7 +51,10 @@ export const modelContract = {
   id: z.string().regex(MODEL_ID_PATTERN),
   /** Values per embedding. */
   embeddingSize: count.max(8192),
-  sampleRateHz: z.number().int().min(8000).max(48_000),
+  sampleRateHz: z.literal(
+    MODEL_RATE_HZ,
+    `must be ${MODEL_RATE_HZ}, the rate at which speech is detected and embedded; a model of another rate has to resample in its graph`,
+  ),
   input: inputSchema,
   /** Shape [batch, embeddingSize]; `unitLength` false = of any length, and scaled to 1 by this service. */
   output: z.strictObject({ tensor, unitLength: z.boolean().default(true) }),

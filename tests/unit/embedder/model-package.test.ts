@@ -84,6 +84,18 @@ describe('loadModelPackage', () => {
     expect(await load()).toMatchObject({ speechDetectorPath: undefined });
   });
 
+  it('refuses a model of another sample rate than speech comes at', async () => {
+    changeManifest((manifest) => {
+      manifest.sampleRateHz = 8000;
+    });
+    const problem = 'sampleRateHz: must be 16000, the rate at which speech is detected and embedded';
+    await expect(load()).rejects.toThrow(problem);
+    await expect(loadModelFiles(folder.modelsDir, SHIPPED_MODEL_ID)).rejects.toThrow(problem);
+    expect(await verifyModelPackage(folder.modelsDir, SHIPPED_MODEL_ID)).toEqual([
+      { file: 'manifest.json', problem: expect.stringContaining(problem) },
+    ]);
+  });
+
   it('reports every bad file at once, and what to do', async () => {
     rmSync(path('model.onnx'));
     truncateSync(path('cohort.f32'), 768);

@@ -42,7 +42,7 @@ describe('an entry', () => {
     string,
     unknown
   >;
-  const file = shipped.file as Record<string, unknown>;
+  const [file, input] = [shipped.file, shipped.input] as Record<string, unknown>[];
   let dir: string;
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'voice-auth-registry-'));
@@ -58,7 +58,8 @@ describe('an entry', () => {
     ['a short checksum', { file: { ...file, sha256: 'abc' } }, 'file.sha256'],
     ['a checksum left out', { file: { ...file, sha256: undefined } }, 'file.sha256'],
     ['a cap below its size', { file: { ...file, maxBytes: 10 } }, 'maxBytes'],
-    ['a front end that cannot be', { sampleRateHz: 8000 }, 'input.highFreqHz'],
+    ['a rate that speech does not come at', { sampleRateHz: 8000 }, 'sampleRateHz: must be 16000, the rate'],
+    ['a front end that cannot be', { input: { ...input, highFreqHz: 9000 } }, 'input.highFreqHz'],
     ['no error rate', { publishedErrorRates: [] }, 'publishedErrorRates'],
     ['the id of another file', { id: 'another' }, 'is of model "another"'],
   ])('is refused with %s', async (_, changes, named) => {
