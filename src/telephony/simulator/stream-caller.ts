@@ -116,7 +116,7 @@ class Caller implements StreamCall {
     while (this.#at < this.#script.length && this.#script[this.#at]!.dueMs <= audioMs) {
       if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) return;
       const message = this.#script[this.#at++]!;
-      this.send(message.data);
+      this.#socket.send(message.data, { binary: message.isBinary });
       if (message.isAudio) this.#audioSent++;
     }
     if (this.#at === this.#script.length) this.#finish();

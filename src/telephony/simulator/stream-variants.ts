@@ -109,7 +109,7 @@ export const STREAM_VARIANTS = {
   dtmf: { description: 'keys pressed among the audio', platforms: JSON_MEDIA, options: { among: 'dtmf' } },
   marks: { description: 'marks among the audio', platforms: JSON_MEDIA, options: { among: 'mark' } },
   'unknown-events': { description: 'events nobody knows', platforms: ALL, options: { among: 'unknown_events' } },
-  'garbage-text': { description: 'texts that are no JSON', platforms: ALL, options: { among: 'garbage' } },
+  'garbage-text': { description: 'texts that are no JSON or no UTF-8', platforms: ALL, options: { among: 'garbage' } },
   'binary-noise': {
     description: 'binary messages among the texts',
     platforms: JSON_MEDIA,

@@ -117,6 +117,8 @@ class Door implements StreamServer {
       // Each message has a turn of the event loop, so that one chatty peer does not starve the others.
       allowSynchronousEvents: false,
       maxPayload: this.#limits.maxMessageBytes,
+      // Text that is not UTF-8 is somebody's mistake, not a reason to lose the call.
+      skipUTF8Validation: true,
       closeTimeout: CLOSE_TIMEOUT_MS,
     };
     this.#sockets = new WebSocketServer(socketOptions);
