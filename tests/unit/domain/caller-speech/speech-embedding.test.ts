@@ -2,7 +2,16 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { SpeechEmbedding } from '../../../../src/domain/caller-speech/speech-embedding.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { poolEmbeddings } from '../../../../src/domain/scoring/embedding.js';
-import { degreesOf, direction, joined, TOY_RATE_HZ, ToyEmbedder, toySpeech } from '../../../support/toy-models.js';
+import {
+  degreesOf,
+  direction,
+  joined,
+  settled,
+  TOY_RATE_HZ,
+  ToyEmbedder,
+  toySpeech,
+} from '../../../support/toy-models.js';
+import { failOnUnhandledRejections } from '../../../support/unhandled-rejections.js';
 
 const upload = { priority: 'upload' } as const;
 /** Speech of the voice at `degrees`, exactly `seconds` long. */
@@ -15,6 +24,8 @@ beforeEach(() => {
   embedder = new ToyEmbedder();
   embedding = new SpeechEmbedding(embedder);
 });
+
+failOnUnhandledRejections();
 
 describe('SpeechEmbedding', () => {
   it('pools windows by their length', async () => {
@@ -78,5 +89,55 @@ describe('SpeechEmbedding', () => {
     const signal = AbortSignal.abort(new Error('gone'));
     await expect(embedding.embed(voice(30, 9), { ...upload, signal })).rejects.toThrow('gone');
     expect(embedder.windowsMs).toEqual([]);
+  });
+});
+
+describe('several who embed the same speech', () => {
+  it('share each window, however late its embedding comes', async () => {
+    embedder.latch.close();
+    const call = voice(30, 9);
+    const probes = Array.from({ length: 4 }, () => embedding.embed(call, upload));
+    await settled();
+    expect(embedder.windowsMs).toEqual([4000]);
+    probes.push(embedding.embed(call, upload));
+    embedder.latch.open();
+    const [first, ...others] = await Promise.all(probes);
+    for (const other of others) expect(other).toEqual(first);
+    expect(await embedding.embed(call, upload)).toEqual(first);
+    expect(embedder.windowsMs).toEqual([4000, 4000, 1000]);
+    expect(embedder.mostAtOnce).toBe(1);
+  });
+
+  it('keep the newest unfinished window, and no other', async () => {
+    const call = voice(30, 3);
+    for (const seconds of [2, 2, 3, 3, 2]) await embedding.embed(call.subarray(0, seconds * TOY_RATE_HZ), upload);
+    expect(embedder.windowsMs).toEqual([2000, 3000, 2000]);
+  });
+
+  it('share a failure, of which nothing stays', async () => {
+    embedder.latch.close();
+    const busy = new VoiceAuthError('Busy', 'Too many requests wait');
+    embedder.failure = busy;
+    const probes = Array.from({ length: 3 }, () => embedding.embed(voice(30, 4), upload));
+    embedder.latch.open();
+    expect(await Promise.allSettled(probes)).toEqual(Array(3).fill({ status: 'rejected', reason: busy }));
+    expect(embedder.windowsMs).toEqual([4000]);
+    embedder.failure = undefined;
+    expect(degreesOf(await embedding.embed(voice(30, 4), upload))).toBeCloseTo(30, 3);
+  });
+
+  it('are not given up with the one who asked first', async () => {
+    const asker = new AbortController();
+    embedder.latch.close();
+    embedder.failure = new Error('given up');
+    const asked = embedding.embed(voice(30, 4), { ...upload, signal: asker.signal });
+    const others = [embedding.embed(voice(30, 4), upload), embedding.embed(voice(30, 4), upload)];
+    asker.abort();
+    embedder.latch.step();
+    await expect(asked).rejects.toBe(embedder.failure);
+    embedder.failure = undefined;
+    embedder.latch.open();
+    for (const probe of await Promise.all(others)) expect(degreesOf(probe)).toBeCloseTo(30, 3);
+    expect(embedder.windowsMs).toEqual([4000, 4000]);
   });
 });
