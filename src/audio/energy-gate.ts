@@ -3,7 +3,7 @@
  * hundredth of an inference. It only ever saves work: in doubt it says "may be speech" and leaves the decision to the
  * detector.
  */
-import { powerToDb, SILENCE_DB } from './level.js';
+import { AUDIBLE_DB, powerToDb, SILENCE_DB } from './level.js';
 
 export interface EnergyGateOptions {
   readonly sampleRateHz: number;
@@ -11,8 +11,6 @@ export interface EnergyGateOptions {
   readonly frameSamples: number;
 }
 
-/** Nothing quieter is speech, whatever the noise: telephone speech lies 20 to 40 dB above. */
-const ABSOLUTE_FLOOR_DB = -60;
 /**
  * How far above the noise floor the gate opens. The floor is a minimum, and steady noise stays about this close to its own
  * minimum. On telephone calls with white noise added at 10 dB SNR, 0.1 to 0.2 % of the frames that the detector takes
@@ -29,7 +27,7 @@ const HANGOVER_MS = 300;
 const FLOOR_MEMORY_MS = 3000;
 /** The memory is kept as minima of this many equal parts, of which the oldest is forgotten at a time. */
 const FLOOR_PARTS = 6;
-/** Until this much was heard, what seems the floor may be speech: everything above the absolute floor passes. */
+/** Until this much was heard, what seems the floor may be speech: everything audible passes. */
 const WARM_UP_MS = 1000;
 /** Removes an offset and hum below the voice, which would cover quiet speech or look like it. */
 const HIGH_PASS_HZ = 100;
@@ -71,7 +69,7 @@ export class EnergyGate {
     const levelDb = powerToDb(this.#highPassedPower(frame));
     this.#trackFloor(levelDb);
     const warmingUp = this.#framesHeard <= this.#warmUpFrames;
-    const loud = levelDb > ABSOLUTE_FLOOR_DB && (warmingUp || levelDb > this.floorDb + MARGIN_DB);
+    const loud = levelDb > AUDIBLE_DB && (warmingUp || levelDb > this.floorDb + MARGIN_DB);
     if (loud) this.#framesLeftOpen = this.#hangoverFrames;
     else if (this.#framesLeftOpen > 0) this.#framesLeftOpen--;
     else return false;

@@ -175,7 +175,7 @@ describe('a call that is listened to from its start', () => {
       const { call, audio } = await openCall(here, { callerNumber: number });
       const asking = here.service.verify(questionOf(call, { deadlineMs: 400 }));
       for (let second = 0; second < 4 && !audio.stopped; second++) {
-        audio.say(new Float32Array(8000).fill(0.2), track);
+        audio.say(toySpeech(30, 32), track);
         await settled();
       }
       expect(decided(await asking), track).toMatchObject({ decision: 'inconclusive', reason });

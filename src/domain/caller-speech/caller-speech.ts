@@ -7,6 +7,7 @@ import type { PcmFrame } from '../../audio/pcm-frame.js';
 import { QualityMeter, type QualityReport } from '../../audio/quality.js';
 import { StreamingResampler } from '../../audio/resampler.js';
 import { SampleQueue } from '../../audio/sample-queue.js';
+import { SoundMeter } from '../../audio/sound-meter.js';
 import { SpeechBuffer } from '../../audio/speech-buffer.js';
 import { VoiceAuthError } from '../errors.js';
 import type { InferenceOptions, SpeechDetector, SpeechDetectorStream } from '../ports/speaker-model.js';
@@ -36,8 +37,6 @@ const TRAILING_FRAMES = 2;
 /** Blocks in which clipping is counted, and how loud one must be (-20 dBFS) to be more than a pause. */
 const CLIPPING_BLOCK_MS = 20;
 const LOUD_AMPLITUDE = 0.1;
-/** Half a step of 16-bit audio: anything louder is not digital silence. */
-const SILENCE_AMPLITUDE = 1 / 65_536;
 
 export class CallerSpeech {
   private readonly options: CallerSpeechOptions;
@@ -68,8 +67,8 @@ export class CallerSpeech {
   private speaking = false;
   private trailing = 0;
   private callerMs = 0;
-  private mixedMs = 0;
-  private audibleMs = 0;
+  private readonly callerSound = new SoundMeter();
+  private readonly mixedSound = new SoundMeter();
   private stopped = false;
   private ending = false;
   /** Frames of `batch` that were taken out of the queue but not judged yet. */
@@ -97,19 +96,19 @@ export class CallerSpeech {
     return this.callerMs;
   }
 
-  /** Audio received in which caller and agent are mixed; it is counted, never used. */
+  /** Audio received, loud enough to be speech, in which caller and agent are mixed; it is counted, never used. */
   get heardMixedMs(): number {
-    return this.mixedMs;
+    return this.mixedSound.audibleMs;
   }
 
-  /** Caller audio received in frames that were more than digital silence. */
+  /** Caller audio received that was loud enough to be speech. */
   get heardAudibleMs(): number {
-    return this.audibleMs;
+    return this.callerSound.audibleMs;
   }
 
   /** Whether any caller audio was more than digital silence. */
   get heardCaller(): boolean {
-    return this.audibleMs > 0;
+    return this.callerSound.heard;
   }
 
   /** Whether the store holds all the speech it may. */
@@ -135,11 +134,11 @@ export class CallerSpeech {
 
   /** Takes one frame; copies what it needs. Never blocks: detection runs behind. */
   push(frame: PcmFrame): void {
-    const durationMs = (frame.samples.length / frame.sampleRateHz) * 1000;
-    if (frame.track === 'mixed') this.mixedMs += durationMs;
+    if (frame.track === 'mixed') this.mixedSound.add(frame.samples, frame.sampleRateHz);
     if (frame.track !== 'caller') return;
+    const durationMs = (frame.samples.length / frame.sampleRateHz) * 1000;
     this.callerMs += durationMs;
-    if (exceeds(frame.samples, SILENCE_AMPLITUDE)) this.audibleMs += durationMs;
+    this.callerSound.add(frame.samples, frame.sampleRateHz);
     this.countClipping(frame);
     if (!this.resampler || this.resamplerRateHz !== frame.sampleRateHz) {
       if (this.resampler) this.gateFrames(this.resampler.flush());

@@ -21,8 +21,8 @@ export interface ListenOptions {
 
 /**
  * This much mixed audio settles that the stream cannot be used, unless there was real caller audio as well: the moment
- * before an announced stereo stream shows itself as the same signal twice does not count as that, nor does the digital
- * silence before it, which shows nothing.
+ * before an announced stereo stream shows itself as the same signal twice does not count as that. What is too quiet to be
+ * speech shows nothing and counts for neither: before anybody speaks the channels of any call may be alike.
  */
 export const MIXED_ENOUGH_MS = 2_000;
 const CALLER_BEFORE_MIXED_MS = 1_000;

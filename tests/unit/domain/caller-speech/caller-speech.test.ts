@@ -144,13 +144,19 @@ describe('what is heard of whom', () => {
     expect(detector.requests).toEqual([]);
   });
 
-  it('tells silence from quiet: half a step of 16 bits is nothing, two steps are something', async () => {
+  it.each([
+    ['zeros', [0]],
+    ['idle codes of A-law', [8]],
+    ['both kinds of them by turns', [8, -8]],
+  ])('tells silence from quiet: %s count as nothing, but a step more does', async (_, steps) => {
     const speech = listener();
-    push(speech, new Float32Array(frames(30)).fill(1 / 65_536));
+    const repeated = (values: readonly number[]) =>
+      new Float32Array(frames(30)).map((_, i) => values[i % values.length]! / 32_768);
+    push(speech, repeated(steps), 160);
     expect(speech.heardMs).toBeCloseTo(960, 6);
     expect(speech.heardCaller).toBe(false);
-    push(speech, new Float32Array(frames(1)).fill(-2 / 32_768));
-    expect(speech.heardCaller).toBe(true);
+    push(speech, repeated([8, -24]), 160);
+    expect([speech.heardCaller, speech.heardAudibleMs]).toEqual([true, 0]);
     await speech.finish();
     expect(speech.netSpeechMs).toBe(0);
     expect(detector.requests).toEqual([]);

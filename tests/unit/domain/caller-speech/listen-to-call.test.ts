@@ -143,9 +143,13 @@ describe('listenToCall', () => {
     expectEnded(listening, 'mixed');
   });
 
-  it('says mixed also when digital silence came before it, for however long', async () => {
+  it.each([
+    ['digital silence', () => 0],
+    ['an idle code of A-law', () => 8],
+    ['the noise of a line', (i: number) => (i % 2 === 0 ? 20 : -20)],
+  ])('says mixed also when %s came before it, for however long', async (_, stepAt) => {
     const listening = new Listening(new ToyCall()).start();
-    listening.call.say(new Float32Array(3 * TOY_RATE_HZ));
+    listening.call.say(new Float32Array(3 * TOY_RATE_HZ).map((_, i) => stepAt(i) / 32_768));
     listening.call.say(toySpeech(30, 5));
     listening.call.say(toySpeech(30, 63), 'mixed');
     await tick();
