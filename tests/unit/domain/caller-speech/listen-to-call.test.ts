@@ -1,9 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { encodeS16le } from '../../../../src/audio/pcm.js';
 import { CallerSpeech } from '../../../../src/domain/caller-speech/caller-speech.js';
 import { type ListeningEnd, listenToCall } from '../../../../src/domain/caller-speech/listen-to-call.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
+import { createLogger } from '../../../../src/observability/logger.js';
+import { Metrics } from '../../../../src/observability/metrics.js';
+import { ListenDecoder } from '../../../../src/telephony/vapi/listen-decoder.js';
 import { countingListeners, ToyCall } from '../../../support/toy-calls.js';
-import { TOY_FRAME_MS, TOY_RATE_HZ, ToyDetector, toySpeech } from '../../../support/toy-models.js';
+import { joined, TOY_FRAME_MS, TOY_RATE_HZ, ToyDetector, toySpeech } from '../../../support/toy-models.js';
 
 type Outcome = ListeningEnd | { readonly failed: unknown };
 
@@ -165,6 +169,35 @@ describe('listenToCall', () => {
     listening.call.end();
     await tick();
     expectEnded(listening, 'closed');
+  });
+
+  it('listens on while the two channels of a call are alike only in that nobody speaks', async () => {
+    const listening = new Listening(new ToyCall()).start();
+    const decoder = new ListenDecoder({
+      config: {
+        sampleRateHz: TOY_RATE_HZ,
+        channels: 2,
+        callerChannel: 0,
+        monoIsCaller: false,
+        bearerToken: undefined,
+      },
+      metrics: new Metrics(),
+      logger: createLogger('silent'),
+      onFrame: (frame) => listening.call.sink?.onFrame(frame),
+    });
+    const offset = new Float32Array(3 * TOY_RATE_HZ).fill(8 / 32_768);
+    const beep = toySpeech(90, 10);
+    const caller = toySpeech(30, 60);
+    const agent = new Float32Array(caller.length).fill(8 / 32_768);
+    // A beep for both sides makes them mixed until one of them speaks.
+    decoder.audio(encodeS16le([joined(offset, beep, offset, caller), joined(offset, beep, offset, agent)]), 0);
+    await tick();
+    expect(listening.outcome).toBeUndefined();
+    expect(listening.speech.heardMixedMs).toBeGreaterThan(0);
+    expect(listening.speech.netSpeechMs).toBeGreaterThan(500);
+    listening.asker.abort();
+    await tick();
+    expectEnded(listening, 'aborted');
   });
 
   it('says mixed when a short call had nothing else', async () => {
