@@ -28,6 +28,7 @@ import { startHousekeeping } from './housekeeping.js';
 import { type ApiKeyRing, apiKeyEntry, createApiKey, parseApiKeyRing } from './http/api-keys.js';
 import { createApp } from './http/app.js';
 import { addressOfUpgrade } from './http/client-address.js';
+import { Connections } from './http/connections.js';
 import { applyServerLimits } from './http/server-limits.js';
 import { createLogger, type Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
@@ -37,10 +38,11 @@ import { WorkerRecordingDecoder } from './recordings/worker-recording-decoder.js
 import { prepareDataFolder, readOrCreateSecret } from './storage/data-folder.js';
 import { openStorage } from './storage/open-storage.js';
 import { streamInstructions } from './telephony/streams/stream-instructions.js';
-import { createStreamServer, type StreamServer } from './telephony/streams/stream-server.js';
+import { createStreamServer } from './telephony/streams/stream-server.js';
 import { createCallSources } from './telephony/vapi/vapi-call-sources.js';
 import { VapiApi } from './telephony/vapi/webhook/vapi-api.js';
 import { VapiWebhook } from './telephony/vapi/webhook/vapi-webhook.js';
+import { acceptUpgrades } from './upgrades.js';
 
 export interface RunningServer {
   readonly url: string;
@@ -209,8 +211,9 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       maxListenSeconds: config.verification.listenTimeoutMs / 1000,
     });
     const server = createServer(app);
-    applyServerLimits(server);
-    acceptUpgrades(server, streams);
+    const connections = new Connections(server);
+    applyServerLimits(server, connections);
+    acceptUpgrades(server, { streams, connections, metrics });
     server.listen(config.http.port, config.http.host);
     await once(server, 'listening');
     url = listeningUrl(server, config.http.host);
@@ -235,7 +238,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       if (!(await within(finished, config.shutdownGraceMs))) {
         giveUp.abort();
         void streams.close();
-        if (!(await within(finished, GIVE_UP_MS))) server.closeAllConnections();
+        if (!(await within(finished, GIVE_UP_MS))) connections.destroyAll();
       }
       clearInterval(sweep);
       await closeParts();
@@ -253,14 +256,6 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
     await closeParts();
     throw error;
   }
-}
-
-/** Upgrades that are for no stream are refused: without a listener Node would hang them up without a word. */
-function acceptUpgrades(server: Server, streams: StreamServer): void {
-  server.on('upgrade', (request, connection, head) => {
-    if (streams.handleUpgrade(request, connection, head)) return;
-    connection.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-  });
 }
 
 /** Where platforms reach this service. Throws `ValidationError` where only the operator could know. */

@@ -2,10 +2,10 @@
  * Answers what cannot be read as an HTTP request (no HTTP, headers too long, too slow) in the shape of every other error. Such
  * bytes never reach the app, so there is no request to log and nothing of them is repeated.
  */
-import { type Server, type ServerResponse, STATUS_CODES } from 'node:http';
-import type { Duplex } from 'node:stream';
+import { type Server, STATUS_CODES } from 'node:http';
 import { VoiceAuthError } from '../domain/errors.js';
 import { correlationIdFrom } from '../observability/correlation.js';
+import type { Connections } from './connections.js';
 import { errorBody } from './error-table.js';
 
 interface Refusal {
@@ -15,16 +15,10 @@ interface Refusal {
 }
 
 /** Makes `server` answer such connections and close them. */
-export function answerUnreadableRequests(server: Server): void {
-  const running = new WeakMap<Duplex, Set<ServerResponse>>();
-  server.on('request', (request, response) => {
-    const onConnection = running.get(request.socket) ?? new Set();
-    running.set(request.socket, onConnection.add(response));
-    response.once('close', () => onConnection.delete(response));
-  });
+export function answerUnreadableRequests(server: Server, connections: Connections): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // In the middle of an answer another one would be taken for a part of it.
-    const answering = [...(running.get(socket) ?? [])].some((begun) => begun.headersSent && !begun.writableEnded);
+    const answering = connections.answersOn(socket).some((begun) => begun.headersSent && !begun.writableEnded);
     if (socket.writable && !answering && error.code !== 'ECONNRESET') socket.write(answerTo(error));
     socket.destroy(error);
   });

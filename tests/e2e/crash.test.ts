@@ -1,6 +1,7 @@
 /** Whatever dies, nothing was answered "success" without its row, and the database opens again. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -109,6 +110,21 @@ describe('shutdown', () => {
     expect(await service.server.stop('SIGTERM')).toBe(0);
     await done;
     expect(calls.map(({ decision }) => decision)).toEqual(Array.from({ length: CALLS }, () => 'accept'));
+    await service.close();
+  });
+
+  it('does not wait for a stranger who asked for a WebSocket and never leaves', async () => {
+    const service = await startLocalService({ SHUTDOWN_GRACE_SECONDS: '0' }, { dataDir });
+    const stranger = connect({
+      port: Number(new URL(service.server.url).port),
+      host: '127.0.0.1',
+      allowHalfOpen: true,
+    });
+    stranger.on('error', () => undefined);
+    stranger.write('GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    await new Promise((resolve) => stranger.once('data', resolve));
+    expect(await service.server.stop('SIGTERM')).toBe(0);
+    stranger.destroy();
     await service.close();
   });
 

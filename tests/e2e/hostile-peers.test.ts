@@ -1,11 +1,12 @@
 /** Servers behind audio and listen URLs that misbehave in every way, each with the service's exact answer. */
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { createApiKey } from '../../src/http/api-keys.js';
+import { eventually } from '../support/eventually.js';
 import { exchange, form, type Reply } from '../support/http-exchange.js';
 import { type LocalService, startLocalService } from '../support/local-service.js';
 import { expectRefusal, expectUnharmed, type Refusal } from '../support/refusals.js';
@@ -294,6 +295,46 @@ describe.concurrent('listen URLs', () => {
     const body = { userId: STRANGER, phone: PHONE, listenUrl: behaving('ws', behaviour), maxSeconds: 1 };
     const reply = await post('/api/v1/enroll-user', JSON.stringify(body));
     expectRefusal(reply, { ...DAMAGED, details }, ['tapped', STRANGER, PHONE]);
+  });
+});
+
+/** A stranger's connection that has asked for a WebSocket where there is none. It stays half open when the service ends it. */
+function strayUpgrade(): Promise<Socket> {
+  const { hostname, port: servicePort } = new URL(service.server.url);
+  return new Promise((resolve) => {
+    const socket = connect({ port: Number(servicePort), host: hostname, allowHalfOpen: true }, () => {
+      socket.write('GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', () =>
+        resolve(socket),
+      );
+    });
+    open.add(socket);
+    socket.on('error', () => undefined).on('close', () => open.delete(socket));
+  });
+}
+
+describe('upgrades to paths without a stream', () => {
+  it('may be reset in the middle of the answer', async () => {
+    const strays = await Promise.all(Array.from({ length: 100 }, strayUpgrade));
+    for (const socket of strays) socket.resetAndDestroy();
+    const alive = await exchange(service.server.url, { path: '/healthz' });
+    expect(alive.status).toBe(200);
+  });
+
+  it('are refused and let go of, though their peers stay', async () => {
+    const strays = await Promise.all(Array.from({ length: 50 }, strayUpgrade));
+    const answers = strays.map((socket) => {
+      const answer = { text: '', closed: false };
+      socket.setEncoding('utf8').on('data', (text: string) => (answer.text += text));
+      // Only a connection that the service has destroyed answers bytes with a reset.
+      const knocking = setInterval(() => socket.write('x'), 100);
+      socket.on('close', () => {
+        clearInterval(knocking);
+        answer.closed = true;
+      });
+      return answer;
+    });
+    await eventually(() => expect(answers.every(({ closed }) => closed)).toBe(true));
+    expect(new Set(answers.map(({ text }) => text.split('\r\n')[0]))).toEqual(new Set(['HTTP/1.1 404 Not Found']));
   });
 });
 

@@ -2,6 +2,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { Connections } from '../../src/http/connections.js';
 import { answerUnreadableRequests } from '../../src/http/unreadable-requests.js';
 import { exchangeBytes } from '../support/http-exchange.js';
 import { expectRefusal } from '../support/refusals.js';
@@ -17,7 +18,7 @@ afterEach(() => {
 
 async function serve(listener: RequestListener): Promise<string> {
   server = createServer({ connectionsCheckingInterval: 20, headersTimeout: 100, requestTimeout: 200 }, listener);
-  answerUnreadableRequests(server);
+  answerUnreadableRequests(server, new Connections(server));
   await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

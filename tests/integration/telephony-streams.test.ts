@@ -65,7 +65,7 @@ describe('upgrades', () => {
     expect(await outcomes()).toEqual({});
   });
 
-  it.each(['/api/v1/streams/vonage', '/api/v1/streams', `/api/v1/streams/twilio/${TOKEN}/x`])(
+  it.each(['/api/v1/streams/vonage', '/api/v1/streams/', `/api/v1/streams/twilio/${TOKEN}/x`])(
     'to %s find nothing',
     async (path) => {
       const { port } = await serve();

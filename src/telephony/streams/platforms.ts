@@ -41,7 +41,7 @@ export type StreamPath =
 /** What the target of a request (path and query) is. */
 export function readStreamPath(target: string): StreamPath {
   const path = target.split('?', 1)[0]!;
-  if (path !== ROOT && !path.startsWith(`${ROOT}/`)) return { kind: 'elsewhere' };
+  if (!path.startsWith(`${ROOT}/`)) return { kind: 'elsewhere' };
   const match = PATH.exec(path);
   const platforms = Object.keys(STREAM_ENDPOINTS) as StreamPlatform[];
   const platform = platforms.find((name) => STREAM_ENDPOINTS[name].segment === match?.[1]);
