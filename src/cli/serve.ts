@@ -35,14 +35,17 @@ export function registerServe(program: Command): void {
       if (options.json) printResult(true, { url: server.url, api_key: server.developmentKey ?? null }, '');
       else process.stderr.write(banner(server));
       const stop = () => {
-        // The second signal is for people who do not want to wait for the grace period.
-        process.once('SIGINT', () => process.exit(130));
         server.close().catch(() => {
           process.exitCode = 1;
         });
       };
-      process.once('SIGTERM', stop);
-      process.once('SIGINT', stop);
+      // Every time, since platforms and wrappers like npm send it twice, and by itself it would end the process at once.
+      process.on('SIGTERM', stop);
+      process.once('SIGINT', () => {
+        // The second one is for people who do not want to wait for the grace period.
+        process.once('SIGINT', () => process.exit(130));
+        stop();
+      });
     });
 }
 

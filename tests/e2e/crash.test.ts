@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
 import { type ListenSimulator, startListenSimulator } from '../../src/telephony/simulator/listen-server.js';
+import { eventually } from '../support/eventually.js';
 import { type LocalService, startLocalService } from '../support/local-service.js';
 import { childProcesses } from '../support/process-tree.js';
 import { VOICE_RATE_HZ, voicePath, voiceSamples } from '../support/voices.js';
@@ -108,6 +109,20 @@ describe('shutdown', () => {
     const done = verifyMany(service, (result) => calls.push(result));
     await listening(service, CALLS);
     expect(await service.server.stop('SIGTERM')).toBe(0);
+    await done;
+    expect(calls.map(({ decision }) => decision)).toEqual(Array.from({ length: CALLS }, () => 'accept'));
+    await service.close();
+  });
+
+  it('is not cut short by a second signal', async () => {
+    const service = await startLocalService({ SHUTDOWN_GRACE_SECONDS: '20' }, { dataDir });
+    const calls: Json[] = [];
+    const done = verifyMany(service, (result) => calls.push(result));
+    await listening(service, CALLS);
+    const stopped = service.server.stop('SIGTERM');
+    await eventually(() => expect(service.server.output()).toContain('"event":"draining"'));
+    process.kill(service.server.pid, 'SIGTERM');
+    expect(await stopped).toBe(0);
     await done;
     expect(calls.map(({ decision }) => decision)).toEqual(Array.from({ length: CALLS }, () => 'accept'));
     await service.close();
