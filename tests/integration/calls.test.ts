@@ -235,8 +235,10 @@ describe('the audio of a call', () => {
     const asking = here.service.verify(questionOf(call));
     await play(await dialled(here, 2), { degrees: 1, seconds: 1.2 });
     const result = decided(await asking);
-    expect(result).toMatchObject({ decision: 'accept' });
+    expect(result).toMatchObject({ decision: 'accept', looks: 1 });
     expect(result.netSpeechMs).toBeGreaterThan(1900);
+    // All of it was speech, so the look became due no sooner than so much audio had come.
+    expect(result.audioMs).toBeGreaterThan(1900);
   });
 
   it('that failed long ago without the end of the call is dialled again when an event says where', async () => {

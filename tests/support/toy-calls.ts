@@ -10,6 +10,7 @@ export class ToyCall implements CallSource {
   options: CallOpenOptions | undefined;
   /** Resolves when somebody has asked for the call. */
   readonly opened: Promise<void>;
+  private saidMs = 0;
   private announce: () => void = () => undefined;
   private answer: { resolve: () => void; reject: (error: unknown) => void } | undefined;
 
@@ -39,7 +40,8 @@ export class ToyCall implements CallSource {
   }
 
   say(samples: Float32Array, track: Track = 'caller', sampleRateHz = TOY_RATE_HZ): void {
-    this.sink?.onFrame({ samples, sampleRateHz, track, startMs: 0 });
+    this.sink?.onFrame({ samples, sampleRateHz, track, startMs: this.saidMs });
+    this.saidMs += (samples.length / sampleRateHz) * 1000;
   }
 
   end(end: CallEnd = { kind: 'closed' }): void {

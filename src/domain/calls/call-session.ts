@@ -59,6 +59,8 @@ export class CallSession {
   private stopListening = new AbortController();
   private ending: CallSessionEnd = 'stopped';
   private connectionError: VoiceAuthError | undefined;
+  /** Where the audio that came so far ends, connection after connection. */
+  private audioEndMs = 0;
 
   constructor(key: CallKey, deps: CallSessionDeps) {
     this.key = key;
@@ -224,8 +226,12 @@ export class CallSession {
   private openOnce(source: CallSource, signal: AbortSignal, connectTimeoutMs: number): Promise<CallEnd> {
     return new Promise((resolve, reject) => {
       const stop = new AbortController();
-      const onFrame: Parameters<CallSource['open']>[0]['onFrame'] = (frame) => {
+      // Every connection counts time from its own beginning.
+      const connectedAtMs = this.audioEndMs;
+      const onFrame: Parameters<CallSource['open']>[0]['onFrame'] = (received) => {
         if (signal.aborted || stop.signal.aborted) return;
+        const frame = { ...received, startMs: connectedAtMs + received.startMs };
+        this.audioEndMs = frame.startMs + (frame.samples.length / frame.sampleRateHz) * 1000;
         // What detection failed on is over; the voice that goes on is heard afresh.
         if (this.chapter.fault && this.chapter.hearers === 0) this.turnPage();
         if (this.chapter.rests || this.chapter.mixed) return;
