@@ -11,6 +11,7 @@ import type { VerificationUseCase } from '../domain/verification/verification.js
 import type { Logger } from '../observability/logger.js';
 import type { Metrics } from '../observability/metrics.js';
 import type { ApiKeyRing } from './api-keys.js';
+import { STATUS_BY_CODE } from './error-table.js';
 import { AuthenticationFailures, authentication } from './middleware/authentication.js';
 import { correlation } from './middleware/correlation.js';
 import { closeWhileDraining, refuseWhileDraining } from './middleware/draining.js';
@@ -21,7 +22,8 @@ import { multipartBody } from './middleware/multipart-body.js';
 import { addressLimit, userLimit } from './middleware/rate-limits.js';
 import { rawBody } from './middleware/raw-body.js';
 import { apiHeaders, crossOrigin, documentationHeaders, noStore } from './middleware/security-headers.js';
-import { createOpenApiDocument } from './openapi.js';
+import { createOpenApiDocument, errorCodesOf } from './openapi.js';
+import type { Operation } from './operation.js';
 import { createOperations, metricsOperation } from './operations.js';
 import { stateOf } from './request-state.js';
 import { type Checks, mountRoutes } from './router.js';
@@ -65,6 +67,7 @@ export function createApp(deps: AppDeps): Express {
   const { config, logger, metrics, isDraining } = deps;
   const operations = { ...createOperations(deps), metrics: metricsOperation(config.metricsPublic) };
   const document = createOpenApiDocument(Object.values(operations));
+  startServerErrors(metrics, Object.values(operations));
   const failures = new AuthenticationFailures({
     metrics,
     maxPerMinute: Math.ceil(config.rateLimitPerMinute * FAILED_AUTHENTICATION_SHARE),
@@ -104,6 +107,16 @@ export function createApp(deps: AppDeps): Express {
   mountRoutes(app, routes, checksOf(deps, failures));
   app.use(notFound(), errorHandler(logger));
   return app;
+}
+
+/** Server errors are counted from 0 on: a first burst of them would otherwise not be seen to grow. */
+function startServerErrors(metrics: Metrics, operations: readonly Operation[]): void {
+  for (const operation of operations) {
+    const statuses = new Set(errorCodesOf(operation).map((code) => STATUS_BY_CODE[code]));
+    for (const status of statuses) {
+      if (status >= 500) metrics.httpRequests.inc({ operation: operation.name, status: String(status) }, 0);
+    }
+  }
 }
 
 function checksOf(deps: AppDeps, failures: AuthenticationFailures): Checks {

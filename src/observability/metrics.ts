@@ -3,6 +3,7 @@
  * numbers or URLs, so nothing about a person leaves through /metrics and cardinality stays bounded.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { FIRST_SERIES } from './first-series.js';
 
 export const METRICS_PREFIX = 'voice_auth_';
 
@@ -141,7 +142,9 @@ export class Metrics {
   }
 
   private counter(name: string, help: string, labelNames: string[] = []): Counter {
-    return new Counter({ name: METRICS_PREFIX + name, help, labelNames, registers: [this.registry] });
+    const counter = new Counter({ name: METRICS_PREFIX + name, help, labelNames, registers: [this.registry] });
+    for (const labels of FIRST_SERIES[name] ?? []) counter.inc(labels, 0);
+    return counter;
   }
 
   private gauge(name: string, help: string, labelNames: string[] = []): Gauge {

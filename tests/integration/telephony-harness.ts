@@ -90,10 +90,10 @@ export function setup(config: Partial<VapiListenConfig> = {}, outbound: Partial<
     metrics,
     logger,
   });
-  const outcomes = async () =>
-    Object.fromEntries(
-      (await metrics.listenConnections.get()).values.map(({ labels, value }) => [labels.outcome, value]),
-    );
+  const outcomes = async () => {
+    const counted = (await metrics.listenConnections.get()).values.filter(({ value }) => value > 0);
+    return Object.fromEntries(counted.map(({ labels, value }) => [labels.outcome, value]));
+  };
   return { sources, metrics, lines, logger, outcomes };
 }
 

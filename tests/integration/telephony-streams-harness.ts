@@ -131,7 +131,10 @@ export async function serve({ config, limits, admit }: TestServerOptions = {}) {
   const count = async (
     metric: 'streamConnections' | 'framesDropped' | 'streamMessagesIgnored',
     label: 'outcome' | 'cause',
-  ) => Object.fromEntries((await metrics[metric].get()).values.map(({ labels, value }) => [labels[label], value]));
+  ) => {
+    const counted = (await metrics[metric].get()).values.filter(({ value }) => value > 0);
+    return Object.fromEntries(counted.map(({ labels, value }) => [labels[label], value]));
+  };
   return {
     url,
     port,

@@ -104,8 +104,9 @@ export function webhookHarness(overrides: Partial<VapiWebhookConfig> = {}): Webh
     deliverBytes,
     count: async (name, labels) => {
       const { values } = await metrics[name].get();
-      const found = values.find((value) => Object.entries(labels).every(([key, label]) => value.labels[key] === label));
-      return found?.value ?? 0;
+      return values
+        .filter((value) => Object.entries(labels).every(([key, label]) => value.labels[key] === label))
+        .reduce((sum, { value }) => sum + value, 0);
     },
     logText: () => lines.join(''),
   };

@@ -40,8 +40,10 @@ function decoderWith(config: Partial<VapiListenConfig>) {
     text: (text: string | Uint8Array) => decoder.text(Buffer.from(text)),
     samples: () => heard.flatMap((frame) => frame.samples),
     tracks: () => [...new Set(heard.map((frame) => frame.track))],
-    dropped: async () =>
-      Object.fromEntries((await metrics.framesDropped.get()).values.map(({ labels, value }) => [labels.cause, value])),
+    dropped: async () => {
+      const counted = (await metrics.framesDropped.get()).values.filter(({ value }) => value > 0);
+      return Object.fromEntries(counted.map(({ labels, value }) => [labels.cause, value]));
+    },
     /** Plays bytes in 20 ms frames at `bytesPerSecond`, beginning at `fromMs`. */
     play: (bytes: Uint8Array, bytesPerSecond: number, fromMs = 0) => {
       const step = bytesPerSecond / 50;

@@ -50,7 +50,10 @@ function session(admit: (stream: ArrivingStream) => Promise<boolean>) {
     logger: createLogger('silent'),
     onSettled: () => settled++,
   });
-  const outcomes = async () => (await metrics.streamConnections.get()).values.map(({ labels }) => labels.outcome);
+  const outcomes = async () => {
+    const counted = (await metrics.streamConnections.get()).values.filter(({ value }) => value > 0);
+    return counted.map(({ labels }) => labels.outcome);
+  };
   return { socket, outcomes, settled: () => settled };
 }
 
