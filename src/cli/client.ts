@@ -53,7 +53,7 @@ export class ApiClient {
         : { method: 'POST', body: await form(request.file, request.fields) };
     const response = await this.send(path, { ...init, headers: { ...init.headers, accept: 'text/event-stream' } });
     if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return this.json(response);
-    for await (const { event, data } of serverSentEvents(response)) {
+    for await (const { event, data } of serverSentEvents(this.chunksOf(response))) {
       if (event === 'progress') onProgress(data);
       if (event === 'result') return data;
       if (event === 'error') throw serverError(data);
@@ -77,10 +77,29 @@ export class ApiClient {
   }
 
   private async json(response: Response): Promise<Json> {
-    const text = await response.text();
+    let text = '';
+    for await (const chunk of this.chunksOf(response)) text += chunk;
     const body = text === '' ? {} : parseObject(text);
     if (!response.ok) throw serverError(body, response.status);
     return body;
+  }
+
+  /** The text of an answer as it comes in. Throws `CommandError` when it does not come to its end. */
+  private async *chunksOf(response: Response): AsyncGenerator<string> {
+    if (!response.body) return;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    try {
+      for (;;) {
+        const { done, value } = await reader.read().catch(() => {
+          throw new CommandError(`The connection to ${this.url} broke off before there was a result`);
+        });
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      // Whoever has heard enough leaves the rest.
+      reader.cancel().catch(() => undefined);
+    }
   }
 }
 
@@ -124,12 +143,10 @@ function serverError(body: Json, status?: number): CommandError {
   return new CommandError(`${code}: ${message}${id}`, body);
 }
 
-async function* serverSentEvents(response: Response): AsyncGenerator<{ event: string; data: Json }> {
-  if (!response.body) return;
-  const decoder = new TextDecoder();
+async function* serverSentEvents(chunks: AsyncIterable<string>): AsyncGenerator<{ event: string; data: Json }> {
   let buffered = '';
-  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-    buffered += decoder.decode(chunk, { stream: true });
+  for await (const chunk of chunks) {
+    buffered += chunk;
     for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
       const lines = buffered.slice(0, end).split('\n');
       buffered = buffered.slice(end + 2);

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { ApiClient } from './client.js';
 import { CommandError } from './command-error.js';
-import { addServerOptions, type ServerOptions } from './common-options.js';
+import { addServerOptions, channelOption, numberFromZero, type ServerOptions } from './common-options.js';
 import { printResult, remark } from './output.js';
 
 interface EnrollOptions extends ServerOptions {
@@ -12,7 +12,7 @@ interface EnrollOptions extends ServerOptions {
   readonly url?: string;
   readonly listen?: string;
   readonly channel?: string;
-  readonly maxSeconds?: string;
+  readonly maxSeconds?: number;
   readonly consent?: string;
   readonly replaceModel?: boolean;
 }
@@ -26,8 +26,8 @@ export function registerEnroll(program: Command): void {
     .option('-f, --file <path>', 'recording to upload (WAV, MP3, FLAC, Ogg, WebM, ...)')
     .option('--url <https-url>', 'recording for the server to download')
     .option('--listen <wss-url>', 'listen URL of a live call')
-    .option('--channel <0|1>', "the caller's channel in a stereo recording")
-    .option('--max-seconds <n>', 'listen at most so long (with --listen)')
+    .addOption(channelOption())
+    .option('--max-seconds <n>', 'listen at most so long (with --listen)', numberFromZero)
     .option('--consent <reference>', "where the person's consent is on file")
     .option('--replace-model', 'replace a voiceprint that another model has made (needs a key of scope admin)')
     .addHelpText(
@@ -61,14 +61,15 @@ async function enroll(client: ApiClient, options: EnrollOptions): Promise<Readon
       replace_model: options.replaceModel ? 'true' : undefined,
     });
   }
+  // What is undefined is left out of JSON.
   return client.post('/api/v1/enroll-user', {
     userId: options.user,
-    ...(options.phone ? { phone: options.phone } : {}),
-    ...(options.url ? { audioUrl: options.url } : {}),
-    ...(options.listen ? { listenUrl: options.listen } : {}),
-    ...(options.channel ? { channel: Number(options.channel) } : {}),
-    ...(options.maxSeconds ? { maxSeconds: Number(options.maxSeconds) } : {}),
-    ...(options.consent ? { consentReference: options.consent } : {}),
-    ...(options.replaceModel ? { replaceModel: true } : {}),
+    phone: options.phone,
+    audioUrl: options.url,
+    listenUrl: options.listen,
+    channel: options.channel === undefined ? undefined : Number(options.channel),
+    maxSeconds: options.maxSeconds,
+    consentReference: options.consent,
+    replaceModel: options.replaceModel,
   });
 }

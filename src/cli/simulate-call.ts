@@ -1,5 +1,5 @@
 /** `voice-auth simulate-call`: plays a whole call of a voice platform against a running server, as the platform would. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { loadConfig } from '../config/config.js';
 import { CALL_PLATFORMS, type CallPlatform } from '../domain/calls/calls.js';
 import { WorkerRecordingDecoder } from '../recordings/worker-recording-decoder.js';
@@ -15,7 +15,7 @@ import type { CallAudio } from '../telephony/simulator/wire-audio.js';
 import { CALL_RATE_HZ, readCallAudio } from './call-audio.js';
 import { ApiClient } from './client.js';
 import { CommandError } from './command-error.js';
-import { addServerOptions, type ServerOptions } from './common-options.js';
+import { addServerOptions, numberFromZero, type ServerOptions } from './common-options.js';
 import { printResult, remark, table } from './output.js';
 import { type CallPlan, exitCodeOf, type PlayedCall, TOOLS, type Tool } from './simulated-call.js';
 import { playStreamCall } from './simulated-stream.js';
@@ -68,8 +68,8 @@ export function registerSimulateCall(program: Command): void {
         .choices(TOOLS)
         .default(['verify_caller']),
     )
-    .option('--ask-after <s>', 'seconds into the call at which it does so', number, 5)
-    .option('--threshold <score>', 'stricter than the configured threshold', number)
+    .option('--ask-after <s>', 'seconds into the call at which it does so', numberFromZero, 5)
+    .option('--threshold <score>', 'stricter than the configured threshold', numberFromZero)
     .option('--consent', 'the caller has agreed to be enrolled')
     .option('--call-id <id>', 'id of the call (default: a new one)')
     .option('--variant <name>', 'how the audio behaves on the wire (see --list-variants)', 'documented')
@@ -78,8 +78,8 @@ export function registerSimulateCall(program: Command): void {
         .choices(Object.keys(WEBHOOK_VARIANTS))
         .default('captured'),
     )
-    .option('--tool-timeout <s>', 'vapi: seconds in which the tool call is to be answered (20)', number)
-    .option('--speed <n>', 'faster than real time', number, 1)
+    .option('--tool-timeout <s>', 'vapi: seconds in which the tool call is to be answered (20)', numberFromZero)
+    .option('--speed <n>', 'faster than real time', numberFromZero, 1)
     .option('--list-variants', 'print the variants of the platform')
     .option('--secret <text>', 'vapi: sent as X-Vapi-Secret')
     .option('--bearer <token>', 'vapi: sent as bearer token')
@@ -181,12 +181,4 @@ function printVariants(json: boolean, platform: CallPlatform): void {
     { variants: Object.fromEntries(wire), webhook_variants: webhooks },
     table(['--variant', 'what it does'], rows) + ofWebhooks,
   );
-}
-
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
-    throw new InvalidArgumentError('It must be a number from 0.');
-  }
-  return value;
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { ApiClient, type Json } from './client.js';
 import { CommandError } from './command-error.js';
-import { addServerOptions, type ServerOptions } from './common-options.js';
+import { addServerOptions, channelOption, numberFromZero, type ServerOptions } from './common-options.js';
 import { formatScore, printResult, speechProgress } from './output.js';
 
 interface VerifyOptions extends ServerOptions {
@@ -11,8 +11,8 @@ interface VerifyOptions extends ServerOptions {
   readonly url?: string;
   readonly listen?: string;
   readonly channel?: string;
-  readonly threshold?: string;
-  readonly maxSeconds?: string;
+  readonly threshold?: number;
+  readonly maxSeconds?: number;
 }
 
 const EXIT_CODES: Readonly<Record<string, number>> = { accept: 0, reject: 2, inconclusive: 3 };
@@ -25,9 +25,9 @@ export function registerVerify(program: Command): void {
     .option('-f, --file <path>', 'recording to upload')
     .option('--url <https-url>', 'recording for the server to download')
     .option('--listen <wss-url>', 'listen URL of a live call')
-    .option('--channel <0|1>', "the caller's channel in a stereo recording")
-    .option('--threshold <score>', 'stricter than the configured threshold')
-    .option('--max-seconds <n>', 'listen at most so long (with --listen)')
+    .addOption(channelOption())
+    .option('--threshold <score>', 'stricter than the configured threshold', numberFromZero)
+    .option('--max-seconds <n>', 'listen at most so long (with --listen)', numberFromZero)
     .addHelpText(
       'after',
       `
@@ -54,16 +54,18 @@ export async function verifyWithProgress(
     progress.update(Number(state.net_speech_seconds), typeof state.score === 'number' ? state.score : undefined);
   try {
     if (options.file !== undefined) {
-      const fields = { user_id: options.user, channel: options.channel, threshold: options.threshold };
+      const threshold = options.threshold?.toString();
+      const fields = { user_id: options.user, channel: options.channel, threshold };
       return await client.follow('/api/v1/verify', { file: options.file, fields }, onProgress);
     }
+    // What is undefined is left out of JSON.
     const body = {
       userId: options.user,
-      ...(options.url ? { audioUrl: options.url } : {}),
-      ...(options.listen ? { listenUrl: options.listen } : {}),
-      ...(options.channel ? { channel: Number(options.channel) } : {}),
-      ...(options.threshold ? { threshold: Number(options.threshold) } : {}),
-      ...(options.maxSeconds ? { maxSeconds: Number(options.maxSeconds) } : {}),
+      audioUrl: options.url,
+      listenUrl: options.listen,
+      channel: options.channel === undefined ? undefined : Number(options.channel),
+      threshold: options.threshold,
+      maxSeconds: options.maxSeconds,
     };
     return await client.follow('/api/v1/verify-password', { body }, onProgress);
   } finally {
