@@ -17,6 +17,15 @@ const list = z.string().transform((value) =>
 );
 /** A list of secrets: nothing but commas is the same as unset. */
 const secretList = list.transform((items) => (items.length > 0 ? items : undefined));
+/** Compared with what browsers send, character by character: anything else would silently match nobody. */
+const originList = list.refine((items) => items.every(isOrigin), {
+  error:
+    'must be origins as browsers send them, e.g. https://app.example.com: no path or slash behind it, no default port',
+});
+/** An address that paths are appended to. */
+const baseUrl = z
+  .url({ protocol: /^https?$/, abort: true })
+  .regex(/^\w+:\/*[^/?#@]+(?:\/[^?#]*)?$/, { error: 'must not have a query, a fragment, a user name or a password' });
 const headerName = z
   .string()
   .regex(/^[A-Za-z0-9-]{1,64}$/)
@@ -62,7 +71,10 @@ export const ENVIRONMENT = {
     'Comma-separated `id:scope+scope:sha256` entries made by `voice-auth keys create` (scopes: enroll, verify, read, admin)',
   ),
   METRICS_PUBLIC: variable(flag.default(true), 'Serve /metrics without an API key (otherwise scope `read`)'),
-  CORS_ORIGINS: variable(list.default([]), 'Origins that browsers may call from; empty = CORS off'),
+  CORS_ORIGINS: variable(
+    originList.default([]),
+    'Origins that browsers may call from, e.g. https://app.example.com; * = any; empty = CORS off',
+  ),
   TRUST_PROXY: variable(
     integer(0, 10).default(0),
     'Number of reverse proxies in front (their X-Forwarded-For is believed)',
@@ -248,7 +260,7 @@ export const ENVIRONMENT = {
     'Hosts that control URLs (for late verdicts) may name (`*.` = any subdomain)',
   ),
   PUBLIC_URL: variable(
-    z.url({ protocol: /^https?$/ }).optional(),
+    baseUrl.optional(),
     'Where the internet reaches this service, e.g. https://auth.example.com; needed for media streams',
   ),
   TWILIO_AUTH_TOKEN: secret(
@@ -265,6 +277,14 @@ export const ENVIRONMENT = {
   ),
   OTEL_SERVICE_NAME: variable(z.string().min(1).default('voice-auth'), 'Service name on traces'),
 } as const;
+
+function isOrigin(text: string): boolean {
+  if (text === '*' || text === 'null') return true;
+  if (text.includes('*') || !URL.canParse(text)) return false;
+  const { origin } = new URL(text);
+  // Of apps and browser extensions URL knows no origin.
+  return origin === 'null' ? /^[a-z][a-z0-9+.-]*:\/\/[^/?#@]+$/.test(text) : origin === text;
+}
 
 /** Variables of the command line, which the service does not read. */
 const OTHERS: readonly string[] = ['VOICE_AUTH_URL', 'VOICE_AUTH_API_KEY'];

@@ -165,6 +165,57 @@ describe('configuration errors', () => {
     ]);
   });
 
+  it.each([
+    'https://a.example/',
+    'https://a.example/app',
+    'https://a.example?x',
+    'https://a.example:443',
+    'https://A.example',
+    'https://me@a.example',
+    'https://*.a.example',
+    'a.example',
+    'https://',
+    'blob:https://a.example',
+    'app://phone/',
+  ])('name an origin that no browser sends: %s', (origin) => {
+    const [problem, ...more] = problemsOf({ CORS_ORIGINS: `https://b.example,${origin}` });
+    expect(problem).toMatch(/^CORS_ORIGINS: must be origins as browsers send them/);
+    expect(more).toEqual([]);
+  });
+
+  it.each(['*', 'null', 'https://a.example', 'http://localhost:5173', 'http://[::1]:3000', 'app://phone'])(
+    'do not come for an origin that a browser may send: %s',
+    (origin) => {
+      expect(loadConfig({ CORS_ORIGINS: origin }).http.corsOrigins).toEqual([origin]);
+    },
+  );
+
+  it.each([
+    'https://a.example/?x=1',
+    'https://a.example?',
+    'https://a.example/#x',
+    'https://me:pw@a.example',
+    'https://@a.example',
+  ])('name a public address that paths cannot be appended to: %s', (url) => {
+    expect(problemsOf({ PUBLIC_URL: url })).toEqual([
+      'PUBLIC_URL: must not have a query, a fragment, a user name or a password',
+    ]);
+  });
+
+  it('name a public address that is none, once', () => {
+    for (const url of ['a.example', 'ftp://a.example', 'https://'])
+      expect(problemsOf({ PUBLIC_URL: url })).toHaveLength(1);
+    expect(problemsOf({ PUBLIC_URL: 'a.example' })[0]).not.toContain('query');
+  });
+
+  it.each([
+    ['https://a.example', 'https://a.example'],
+    ['https://a.example:8443/voice/', 'https://a.example:8443/voice'],
+    ['http://127.0.0.1:8000//', 'http://127.0.0.1:8000'],
+  ])('do not come for the public address %s', (url, expected) => {
+    expect(loadConfig({ PUBLIC_URL: url }).streams.publicUrl).toBe(expected);
+  });
+
   it('list every problem in the message, one per line', () => {
     const error = new ConfigurationError(['A: one', 'B: two']);
     expect(error.message.split('\n').slice(1)).toEqual(['  - A: one', '  - B: two']);
