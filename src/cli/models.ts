@@ -5,7 +5,6 @@ import type { Command } from 'commander';
 import { type Config, loadConfig, REGISTRY_DIR } from '../config/config.js';
 import {
   listModelPackages,
-  loadModelFiles,
   loadModelPackage,
   type ModelFiles,
   type ModelListing,
@@ -90,8 +89,8 @@ async function pull(id: string, options: PullCommandOptions): Promise<void> {
     allowPrivateNetwork: config.outbound.allowPrivateNetwork,
     onProgress: progress.update,
     onNote: (note) => remark(json, note),
+    tryModel: (model) => tryLoading(model, config),
   }).finally(progress.stop);
-  await tryLoading(await loadModelFiles(config.embedder.modelsDir, id), config);
   const { outcome, folder, pinned } = pulled;
   const lines = [
     `${id}: ${{ installed: 'installed', present: 'already there', repaired: 'model file repaired' }[outcome]} in ${folder}`,

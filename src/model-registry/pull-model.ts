@@ -1,12 +1,13 @@
 /**
- * Brings a published model into the models folder: downloads or copies its file beside the packages, checks it, and only
- * then renames a complete folder into place. A package is there with all its files, or it is not there.
+ * Brings a published model into the models folder: downloads or copies its file beside the packages, checks and tries it,
+ * and only then renames a complete folder into place. A package is there with all its files, or it is not there.
  */
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ModelFileCheck, verifyModelPackage } from '../embedder/model-package.js';
+import type { ModelManifest } from '../embedder/manifest.js';
+import { type ModelFileCheck, type ModelFiles, verifyModelPackage } from '../embedder/model-package.js';
 import type { ModelUrlPolicy } from '../outbound/address-policy.js';
 import { createGuardedAgent } from '../outbound/guarded-agent.js';
 import { downloadFile } from './download-file.js';
@@ -29,6 +30,8 @@ export interface PullOptions {
   readonly allowPrivateNetwork: boolean;
   readonly onProgress: (received: number, total: number | undefined) => void;
   readonly onNote: (note: string) => void;
+  /** Whether the model runs: throws when it does not. What came is not installed then. */
+  readonly tryModel: (model: ModelFiles) => Promise<void>;
   /** A server may be silent so long. Default 30 s. */
   readonly silenceMs?: number;
   /** Default one hour. */
@@ -53,7 +56,7 @@ const SILENCE_MS = 30_000;
 const TIMEOUT_MS = 3_600_000;
 const RETRIES = 4;
 
-/** Throws `ModelPullError`; then no package was changed. */
+/** Throws `ModelPullError`, and what `tryModel` throws; then no package was changed. */
 export async function pullModel(entry: RegistryEntry, options: PullOptions): Promise<PulledModel> {
   const { modelsDir } = options;
   const folder = join(modelsDir, entry.id);
@@ -69,17 +72,26 @@ export async function pullModel(entry: RegistryEntry, options: PullOptions): Pro
     const before = await packageBefore(modelsDir, entry, wanted);
     if (before.kind === 'right') {
       await rm(work, { recursive: true, force: true });
+      await options.tryModel(filesOf(before.manifest, folder, folder));
       return { outcome: 'present', folder, sha256: before.sha256, bytes: before.bytes, pinned: false };
     }
     const checksum = before.kind === 'damaged' ? before.sha256 : wanted;
     const file = await fetchFile(entry, join(work, 'model.onnx'), checksum, options);
+    const manifest = before.kind === 'damaged' ? before.manifest : packageManifest(entry, file);
+    try {
+      await options.tryModel(filesOf(manifest, work, folder));
+    } catch (error) {
+      // Kept, it would be what the next pull finds complete.
+      await rm(work, { recursive: true, force: true });
+      throw error;
+    }
     if (before.kind === 'damaged') {
       await rename(join(work, 'model.onnx'), join(folder, 'model.onnx'));
       await syncFolder(folder);
       await rm(work, { recursive: true, force: true });
       return { outcome: 'repaired', folder, ...file, pinned: false };
     }
-    await install(entry, { work, folder, modelsDir }, file);
+    await install(manifest, { work, folder, modelsDir });
     return { outcome: 'installed', folder, ...file, pinned: wanted === undefined };
   } catch (error) {
     throw diskError(error, work);
@@ -98,7 +110,12 @@ function wantedChecksum(entry: RegistryEntry, asked: string | undefined): string
 
 type Before =
   | { readonly kind: 'none' }
-  | { readonly kind: 'right' | 'damaged'; readonly sha256: string; readonly bytes: number };
+  | {
+      readonly kind: 'right' | 'damaged';
+      readonly manifest: ModelManifest;
+      readonly sha256: string;
+      readonly bytes: number;
+    };
 
 /** What lies in the models folder under this id. A package whose manifest pins another file is not touched. */
 async function packageBefore(modelsDir: string, entry: RegistryEntry, wanted: string | undefined): Promise<Before> {
@@ -108,12 +125,19 @@ async function packageBefore(modelsDir: string, entry: RegistryEntry, wanted: st
   const problemOf = (file: ModelFileCheck['file']) => checks.find((check) => check.file === file)?.problem;
   const problem = problemOf('manifest.json');
   if (problem) throw occupied(folder, `its manifest.json ${problem}`);
-  const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as ReturnType<
-    typeof packageManifest
-  >;
+  const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as ModelManifest;
   const { sha256, bytes } = manifest.model;
   if (wanted !== undefined && sha256 !== wanted) throw occupied(folder, `it is of the file with SHA-256 ${sha256}`);
-  return { kind: problemOf('model.onnx') ? 'damaged' : 'right', sha256, bytes };
+  return { kind: problemOf('model.onnx') ? 'damaged' : 'right', manifest, sha256, bytes };
+}
+
+/** The model file in `folder`, with what belongs to it in the package. */
+function filesOf(manifest: ModelManifest, folder: string, packageFolder: string): ModelFiles {
+  return {
+    manifest,
+    modelPath: join(folder, 'model.onnx'),
+    speechDetectorPath: manifest.speechDetector && join(packageFolder, 'speech.onnx'),
+  };
 }
 
 function occupied(folder: string, why: string): ModelPullError {
@@ -212,16 +236,15 @@ async function copyFile(path: string, part: PartFile, entry: RegistryEntry, opti
 }
 
 async function install(
-  entry: RegistryEntry,
+  manifest: ModelManifest,
   { work, folder, modelsDir }: { readonly work: string; readonly folder: string; readonly modelsDir: string },
-  file: { readonly sha256: string; readonly bytes: number },
 ): Promise<void> {
-  const manifest = await open(join(work, 'manifest.json'), 'w', 0o644);
+  const file = await open(join(work, 'manifest.json'), 'w', 0o644);
   try {
-    await writeFile(manifest, `${JSON.stringify(packageManifest(entry, file), null, 2)}\n`);
-    await manifest.sync();
+    await writeFile(file, `${JSON.stringify(manifest, null, 2)}\n`);
+    await file.sync();
   } finally {
-    await manifest.close();
+    await file.close();
   }
   await rm(originPath(join(work, 'model.onnx')), { force: true });
   await syncFolder(work);

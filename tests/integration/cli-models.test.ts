@@ -77,6 +77,10 @@ describe('models pull', () => {
     writeFileSync(join(modelsDir, 'page.html'), '<html>Not found</html>');
     const { code, err } = await models(['pull', UNPINNED, '--from', join(modelsDir, 'page.html')]);
     expect([code, err]).toEqual([1, expect.stringMatching(/InferenceUnavailable: .*do not start/)]);
+    // Nothing vouches for what came, so nothing of it stays in the way of the right file.
+    expect(readdirSync(modelsDir)).toEqual(['page.html']);
+    expect(await models(['pull', UNPINNED, '--from', toyNetwork('waveform')])).toMatchObject({ code: 0 });
+    expect(readFileSync(join(modelsDir, UNPINNED, 'model.onnx'))).toEqual(readFileSync(toyNetwork('waveform')));
   });
 
   it('goes on after it was killed, and until then there is no package', async () => {

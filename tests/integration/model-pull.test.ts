@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loadModelFiles, verifyModelPackage } from '../../src/embedder/model-package.js';
+import { loadModelFiles, type ModelFiles, verifyModelPackage } from '../../src/embedder/model-package.js';
 import { begin, type FileHandler, serve } from '../support/file-server.js';
 import { TOY_NETWORK_ID as ID } from '../support/model-folder.js';
 import { BODY, OTHER, pullWorld, rangeOf, sha256, UNKNOWN } from '../support/pull-world.js';
@@ -44,6 +44,21 @@ describe('pull', () => {
     world.server.handler = serve(OTHER);
     expect(await world.pull(UNKNOWN)).toMatchObject({ outcome: 'present', sha256: sha256(BODY) });
     expect(world.server.requests).toHaveLength(1);
+  });
+
+  it('tries what came before it is installed, and throws away what does not run', async () => {
+    const tried: boolean[] = [];
+    const tryModel = (model: ModelFiles) => {
+      tried.push(existsSync(world.packageDir));
+      return readFileSync(model.modelPath).equals(BODY) ? Promise.resolve() : Promise.reject(new Error('does not run'));
+    };
+    world.server.handler = serve(OTHER);
+    await expect(world.pull(UNKNOWN, { tryModel })).rejects.toThrow('does not run');
+    expect(readdirSync(world.modelsDir)).toEqual([]);
+    world.server.handler = serve(BODY);
+    expect(await world.pull(UNKNOWN, { tryModel })).toMatchObject({ outcome: 'installed', sha256: sha256(BODY) });
+    expect(rangeOf(world.server.requests[1]!)).toEqual([undefined, undefined]);
+    expect(tried).toEqual([false, false]);
   });
 
   it('takes a checksum of the person, but not against that of the registry', async () => {
@@ -231,8 +246,11 @@ describe('a package that is there', () => {
     await world.pull();
     writeFileSync(join(world.packageDir, 'calibration.json'), '{"made":"here"}');
     writeFileSync(join(world.packageDir, 'model.onnx'), 'damaged');
-    expect(await world.pull()).toMatchObject({ outcome: 'repaired', sha256: sha256(BODY) });
+    const tried: string[] = [];
+    const tryModel = async (model: ModelFiles) => void tried.push(model.modelPath);
+    expect(await world.pull({}, { tryModel })).toMatchObject({ outcome: 'repaired', sha256: sha256(BODY) });
     expect(readFileSync(join(world.packageDir, 'model.onnx'))).toEqual(BODY);
+    expect(tried).toEqual([world.partPath]);
     expect(readFileSync(join(world.packageDir, 'calibration.json'), 'utf8')).toBe('{"made":"here"}');
     expect(readdirSync(world.modelsDir)).toEqual([ID]);
   });

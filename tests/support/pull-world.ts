@@ -82,6 +82,7 @@ export class PullWorld {
       allowPrivateNetwork: true,
       onProgress: () => undefined,
       onNote: (note) => this.notes.push(note),
+      tryModel: () => Promise.resolve(),
       retries: 2,
       backOff: () => Promise.resolve(),
       ...options,
