@@ -148,6 +148,8 @@ class Download {
       total = Number(range[2]);
       options.onNote(`Going on after ${part.size} bytes`);
     } else if (statusCode === 416 && resumable) {
+      // Nothing follows because all of it has come: where no size is published, only the server can say so.
+      if (headers['content-range'] === `bytes */${part.size}` && etag === part.origin?.etag) return;
       await part.restart(undefined);
       throw new ModelPullError('connection', `${host} has fewer bytes than have come: another file`, true);
     } else if (statusCode === 200) {

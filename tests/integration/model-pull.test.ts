@@ -100,6 +100,22 @@ describe('an interrupted download', () => {
     expect(world.server.requests).toEqual([]);
   });
 
+  it.each([
+    ['is complete when the server says that nothing follows', '"v1"', BODY.length, ['bytes=300000-']],
+    ['starts over when that is said of another file', '"v2"', BODY.length, ['bytes=300000-', undefined]],
+    ['starts over when that is said of another size', '"v1"', BODY.length - 1, ['bytes=300000-', undefined]],
+  ])('of a size that nobody publishes %s', async (_, etag, total, asked) => {
+    mkdirSync(join(world.modelsDir, `.pull-${ID}`));
+    writeFileSync(world.partPath, BODY);
+    writeFileSync(`${world.partPath}.origin`, JSON.stringify({ url: `${world.server.url}/model.onnx`, etag: '"v1"' }));
+    world.server.handler = (request, response, index) => {
+      if (request.headers.range === undefined) serve(BODY)(request, response, index);
+      else response.writeHead(416, { etag, 'content-range': `bytes */${total}` }).end();
+    };
+    expect(await world.pull(UNKNOWN)).toMatchObject({ outcome: 'installed', sha256: sha256(BODY) });
+    expect(world.server.requests.map(rangeOf).map(([range]) => range)).toEqual(asked);
+  });
+
   it('starts over when the file has changed meanwhile', async () => {
     await world.pull({ ...UNKNOWN }, world.cutAt(100_000, serve(OTHER, '"v2"')));
     expect(rangeOf(world.server.requests[1]!)).toEqual(['bytes=100000-', '"v1"']);
