@@ -14,12 +14,12 @@ import {
   type ClaimCheck,
   checkRecorded,
   fitRecorded,
-  MIN_PEOPLE,
   type RecordedFit,
   type RecordedVoice,
   type StrangerScores,
   scoreStrangers,
 } from '../evaluation/recorded-calibration.js';
+import { MIN_PEOPLE } from '../evaluation/supported-rates.js';
 import { createLogger } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import { openStorage } from '../storage/open-storage.js';

@@ -1,6 +1,7 @@
 /** `voice-auth calibrate`: what a score is worth, fitted on telephone calls or on what the deployment has recorded. */
 import type { Command } from 'commander';
 import { loadConfig } from '../config/config.js';
+import { scoreFromFmr } from '../domain/scoring/calibration.js';
 import { loadCohort } from '../embedder/model-package.js';
 import { requireWritable } from '../embedder/package-files.js';
 import { type CalibrationCheck, type CallCalibration, calibrateOnCalls } from '../eval-run/calibrate-on-calls.js';
@@ -8,11 +9,12 @@ import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
 import { openSpeechPath } from '../eval-run/service-path.js';
 import { judgedThresholds } from '../evaluation/call-procedure.js';
 import { COHORT_TOP, formatCalibration } from '../evaluation/fit-calibration.js';
+import { MIN_PEOPLE } from '../evaluation/supported-rates.js';
 import { calibrateRecorded } from './calibrate-recorded.js';
 import { type CalibrateOptions, presentCohortTop, writeCalibration } from './calibration-file.js';
 import { CommandError } from './command-error.js';
 import { count, MAX_RECORDING_MS, percent, stoppable } from './long-work.js';
-import { countProgress, printResult, table } from './output.js';
+import { countProgress, printResult, remark, table } from './output.js';
 import { packageFolder } from './package-folder.js';
 
 export function registerCalibrate(program: Command): void {
@@ -36,6 +38,7 @@ export function registerCalibrate(program: Command): void {
       'after',
       `
 Restart the service afterwards: it reads calibration.json at start.
+Both ways need ${MIN_PEOPLE} people: with fewer nothing is written. --check needs twice as many: with fewer it is left out.
 --recorded opens the configured storage with its keys. The embedded database has one owner: stop the server first.
 
 Examples:
@@ -92,9 +95,12 @@ async function calibrateFolder(folder: string, options: CalibrateOptions): Promi
     written === undefined ? 'Nothing was written (--dry-run).' : `Written: ${written}. Restart the service to use it.`,
   ];
   printResult(json, { id: target.modelId, ...figures, calibration, written: written ?? null }, lines.join('\n\n'));
+  if (options.check && found.checks.length === 1) {
+    remark(json, `--check: half of ${found.people} people are fewer than ${MIN_PEOPLE}, too few to fit on.`);
+  }
 }
 
-function report({ calls, people, equalErrorRates, checks }: CallCalibration, corpus: Corpus): string {
+function report({ calls, people, amounts, equalErrorRates, checks }: CallCalibration, corpus: Corpus): string {
   const rates = equalErrorRates.map(
     ({ seconds, rate }) => `${seconds === null ? 'all speech' : `first ${seconds} s`} ${percent(rate)}`,
   );
@@ -105,7 +111,17 @@ function report({ calls, people, equalErrorRates, checks }: CallCalibration, cor
       ? []
       : ['The data do not say what was one call: owners are accepted more often here than on other calls.']),
   ];
-  return [parts.join('\n'), ...checks.map(describeCheck)].join('\n\n');
+  return [parts.join('\n'), amountsTable(amounts), ...checks.map(describeCheck)].join('\n\n');
+}
+
+function amountsTable(amounts: CallCalibration['amounts']): string {
+  const rows = amounts.map(({ netSpeechMs, pairs, smallestFmr }) => [
+    `${netSpeechMs / 1000} s`,
+    String(pairs),
+    smallestFmr < 1 ? percent(smallestFmr) : 'nothing',
+    smallestFmr < 1 ? scoreFromFmr(smallestFmr).toFixed(3) : '-',
+  ]);
+  return table(['speech', 'pairs of people', 'they can tell of rates down to', 'which is a threshold of'], rows);
 }
 
 function describeCheck({

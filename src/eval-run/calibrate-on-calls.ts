@@ -9,8 +9,9 @@ import { BUDGET_THRESHOLDS, type ProcedureRates, procedureRates } from '../evalu
 import { detCurve } from '../evaluation/det.js';
 import { eer } from '../evaluation/eer.js';
 import { type FitOptions, fitCalibration, LOOKS_S, MIN_SPEECH_MS } from '../evaluation/fit-calibration.js';
-import { MIN_IMPOSTOR_SCORES } from '../evaluation/impostor-tail.js';
+import { numberSpeakers } from '../evaluation/measure.js';
 import { sortScores } from '../evaluation/scores.js';
+import { countPairs, MIN_PEOPLE, supportedFmr } from '../evaluation/supported-rates.js';
 import { EvaluationError } from './eval-error.js';
 import { ENROLLED, type HeardCall, hearCalls, peopleOf, trialsOf, voicesOfCalls } from './hear-calls.js';
 import type { LaneOptions } from './lanes.js';
@@ -37,20 +38,33 @@ export interface CalibrationCheck {
   readonly rates: readonly ProcedureRates[];
 }
 
+/** What an impostor tail rests on. */
+export interface TailSupport {
+  readonly netSpeechMs: number;
+  /** Pairs of strangers who were compared at this amount of speech. */
+  readonly pairs: number;
+  /** The smallest rate that so many pairs can tell anything about; below it the tail is an extension. */
+  readonly smallestFmr: number;
+}
+
 export interface CallCalibration {
   readonly calibration: Calibration;
+  /** Of every tail of the calibration. */
+  readonly amounts: readonly TailSupport[];
   readonly calls: number;
   readonly people: number;
   /** After so many seconds of net speech (null = all, at most 30 s); empty when nobody has two calls. */
   readonly equalErrorRates: readonly { readonly seconds: number | null; readonly rate: number }[];
+  /** With halves asked for, those of `MIN_PEOPLE` people or more. */
   readonly checks: readonly CalibrationCheck[];
 }
 
 /** Amounts of speech at which equal error rates are given, in seconds. */
 const EER_SECONDS = [3, 5, 10] as const;
+const STAYS = 'The calibration of the package stays as it is.';
 const LOOKS: readonly Segment[] = LOOKS_S.map((seconds) => ({ kind: 'first', seconds }));
 
-/** Throws `EvaluationError` when there are too few calls of different people, `signal.reason` when aborted. */
+/** Throws `EvaluationError` when there are calls of fewer than `MIN_PEOPLE` people, `signal.reason` when aborted. */
 export async function calibrateOnCalls(corpus: Corpus, options: CalibrateOptions): Promise<CallCalibration> {
   const { path, cohort, cohortTop } = options;
   const normaliser = new Cohort(cohort.rows, path.embeddingSize, { top: cohortTop });
@@ -60,24 +74,47 @@ export async function calibrateOnCalls(corpus: Corpus, options: CalibrateOptions
     cohortSha256: cohort.sha256,
     speechDetector: path.speechDetectorId,
   };
+  // Before anything that takes long, and again when it is known who speaks long enough.
+  requireEnoughPeople(corpus.name, corpus.recordings);
   const calls = await hearCalls(corpus, LOOKS, options);
+  requireEnoughPeople(corpus.name, calls, ' with enough speech');
   const trials = scoreCalls(calls, normaliser);
   const calibration = fitCalibration(trials.map(callOf), fit);
   if (!calibration) {
-    throw new EvaluationError(
-      `${corpus.name}: ${calls.length} calls of ${peopleOf(calls).length} people make too few pairs of strangers ` +
-        `(${MIN_IMPOSTOR_SCORES} are needed) to tell how high strangers score`,
-    );
+    throw new EvaluationError(`${corpus.name}: strangers score too much alike to fit a tail. ${STAYS}`);
   }
   const checks = [check('all', 'all', calibration, trials)];
   if (options.check) checks.push(...checkHalves(calls, trials, fit));
   return {
     calibration,
+    amounts: calibration.tails.map(({ netSpeechMs }) => supportOf(trials, netSpeechMs)),
     calls: calls.length,
     people: peopleOf(calls).length,
     equalErrorRates: equalErrorRates(trials),
     checks,
   };
+}
+
+/** What a handful of people say about strangers in general is wrong by an order of magnitude, and looks like any other calibration. */
+function requireEnoughPeople(name: string, calls: readonly { readonly speaker: string }[], which = ''): void {
+  const people = peopleOf(calls).length;
+  if (people >= MIN_PEOPLE) return;
+  throw new EvaluationError(
+    `${name}: ${calls.length} calls of ${people} people${which}; a calibration needs ${MIN_PEOPLE} people: only from ` +
+      `there on are there 30 of their pairs beyond the score that one stranger in ten reaches. ${STAYS}`,
+  );
+}
+
+function supportOf(trials: readonly LiveTrial[], netSpeechMs: number): TailSupport {
+  const look = LOOKS_S.indexOf(netSpeechMs / 1000);
+  const strangers = trials.filter(({ target, normScores }) => !target && normScores.length > look);
+  const sides = {
+    enrollSpeakers: strangers.map(({ enrollSpeaker }) => enrollSpeaker),
+    testSpeakers: strangers.map(({ testSpeaker }) => testSpeaker),
+  };
+  const all = Uint32Array.from(strangers.keys());
+  const pairs = countPairs(numberSpeakers(sides, all), all);
+  return { netSpeechMs, pairs, smallestFmr: supportedFmr(pairs) };
 }
 
 function scoreCalls(calls: readonly HeardCall[], cohort: Cohort): readonly LiveTrial[] {
@@ -90,7 +127,9 @@ function checkHalves(
   trials: readonly LiveTrial[],
   fit: FitOptions,
 ): readonly CalibrationCheck[] {
-  const side = new Map(peopleOf(calls).map((person, index) => [person, index % 2]));
+  const people = peopleOf(calls);
+  if (people.length < 2 * MIN_PEOPLE) return [];
+  const side = new Map(people.map((person, index) => [person, index % 2]));
   const half = (wanted: number) =>
     trials.filter((trial) => side.get(trial.enrollSpeaker) === wanted && side.get(trial.testSpeaker) === wanted);
   const [even, odd] = [half(0), half(1)];

@@ -15,6 +15,7 @@ import { acceptedShares } from './decisions.js';
 import { TAILS_S } from './fit-calibration.js';
 import { type ImpostorTails, TAIL_FMRS } from './impostor-tail.js';
 import type { Estimate } from './measure.js';
+import { countPairs, HIGHEST_SUPPORTED_FMR, supportedFmr } from './supported-rates.js';
 
 /** What is recorded of one person, without a name. All embeddings of unit length and of one model. */
 export interface RecordedVoice {
@@ -52,24 +53,9 @@ export interface ClaimCheck {
   readonly observed: Estimate | undefined;
 }
 
-/**
- * The rule of 30 (Doddington et al., "The NIST speaker recognition evaluation", Speech Communication 31, 2000): with 30 errors
- * the true rate lies within 30 % of the observed one with 90 % confidence, if trials are independent. Counted are pairs of people,
- * not comparisons: two samples of one person against one voiceprint are hardly two trials.
- */
-const MIN_EXPECTED_MATCHES = 30;
-/** The highest rate at which a tail is worth fitting; the people that it takes follow from it. */
-const HIGHEST_SUPPORTED_FMR = 0.1;
-/** The least n whose n (n - 1) / 2 pairs give 30 matches at a rate of 0.1: 25 people, 300 pairs. */
-export const MIN_PEOPLE = Math.ceil((1 + Math.sqrt(1 + (8 * MIN_EXPECTED_MATCHES) / HIGHEST_SUPPORTED_FMR)) / 2);
 const CLAIMS = [0.1, 0.03, 0.01, 0.003, 0.001] as const;
 /** No normScore lies outside: differences of cosines over deviations of at least 1e-4 stay far within in practice. */
 const SCORE_RANGE = 1000;
-
-/** The smallest false-match rate that so many pairs of people can tell anything about. */
-export function supportedFmr(pairs: number): number {
-  return MIN_EXPECTED_MATCHES / pairs;
-}
 
 /** Every sample against the voiceprint of everybody else. */
 export function scoreStrangers(voices: readonly RecordedVoice[], cohort: Cohort): StrangerScores {
@@ -174,16 +160,6 @@ function scoreOf(calibration: Calibration, fmr: number, netSpeechMs: number): nu
     else high = middle;
   }
   return high;
-}
-
-/** Unordered pairs of people among the comparisons. */
-function countPairs({ enroll, test, speakers }: TrialSpeakers, indices: readonly number[]): number {
-  const pairs = new Set<number>();
-  for (const index of indices) {
-    const [a, b] = [enroll[index]!, test[index]!];
-    pairs.add(Math.min(a, b) * speakers + Math.max(a, b));
-  }
-  return pairs.size;
 }
 
 /** Index of the amount closest in ratio. */

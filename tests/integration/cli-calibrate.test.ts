@@ -17,7 +17,9 @@ import { VOICE_RATE_HZ, type VoiceFile, voiceSamples } from '../support/voices.j
 const MAIN = fileURLToPath(builtModule('cli/main.js'));
 const PEOPLE = ['alice', 'bob', 'carol', 'dave'] as const;
 /** Played so much faster, a voice is somebody else's, as in training. */
-const SPEEDS = [1, 0.9, 1.1] as const;
+const TRAINING_SPEEDS = [1, 0.9, 1.1] as const;
+/** 28 people, three more than a calibration needs. */
+const CALL_SPEEDS = [...TRAINING_SPEEDS, 0.85, 0.95, 1.05, 0.8] as const;
 
 let folder: string;
 let models: ModelFolder;
@@ -30,8 +32,10 @@ beforeAll(() => {
   training = join(folder, 'training');
   calls = join(folder, 'calls');
   for (const person of PEOPLE) {
-    for (const speed of SPEEDS) {
+    for (const speed of TRAINING_SPEEDS) {
       write(join(training, `${person}-${speed}`, 'speech.wav'), `${person}-enroll`, speed);
+    }
+    for (const speed of CALL_SPEEDS) {
       for (const call of ['enroll', 'call-1'] as const) {
         write(join(calls, `${person}-${speed}`, call, 'audio.wav'), `${person}-${call}`, speed);
       }
@@ -80,9 +84,11 @@ describe('from a raw package to one that can be used', { timeout: 240_000 }, () 
     expect(manifest).toContain('voice-auth cohort training --model <package folder>');
     expect(manifest).not.toContain(folder);
 
-    const fitted = await voiceAuth('calibrate', calls, '--jobs', '1');
+    const fitted = await voiceAuth('calibrate', calls, '--check', '--jobs', '1');
     expect(fitted).toMatchObject({ code: 0 });
-    expect(fitted.out).toMatch(/24 calls of 12 people\nEqual error rate: .*all speech/);
+    expect(fitted.out).toMatch(/56 calls of 28 people\nEqual error rate: .*all speech/);
+    expect(fitted.out).toMatch(/pairs of people.*\n2 s +378 +7\.9 % +0\.570\n/);
+    expect(fitted.err).toContain('--check: half of 28 people are fewer than 25, too few to fit on.');
     expect(fitted.out).toMatch(/threshold +claimed +observed, whole calls/);
     const text = readFileSync(join(models.packageDir, 'calibration.json'), 'utf8');
     expect(calibrationSchema.parse(JSON.parse(text)).tails.length).toBeGreaterThan(0);
@@ -91,9 +97,16 @@ describe('from a raw package to one that can be used', { timeout: 240_000 }, () 
       cohortTop: 11,
       cohortSha256: cohort.sha256,
       speechDetector: 'silero',
-      fittedOn: '24 calls of 12 people (calls), strangers in different calls',
+      fittedOn: '56 calls of 28 people (calls), strangers in different calls',
     });
     await loadModelPackage(models.modelsDir, TOY_NETWORK_ID);
+
+    const refused = await voiceAuth('calibrate', training, '--jobs', '1');
+    expect([refused.code, refused.err]).toEqual([
+      1,
+      expect.stringMatching(/12 calls of 12 people.* needs 25 people: .*The calibration of the package stays as it is/),
+    ]);
+    expect(readFileSync(join(models.packageDir, 'calibration.json'), 'utf8')).toBe(text);
     expect(readdirSync(models.packageDir).sort()).toEqual([
       'calibration.json',
       'cohort.f32',

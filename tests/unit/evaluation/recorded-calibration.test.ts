@@ -5,12 +5,11 @@ import { randomGenerator } from '../../../src/evaluation/random.js';
 import {
   checkRecorded,
   fitRecorded,
-  MIN_PEOPLE,
   type RecordedVoice,
   type StrangerScores,
   scoreStrangers,
-  supportedFmr,
 } from '../../../src/evaluation/recorded-calibration.js';
+import { MIN_PEOPLE, supportedFmr } from '../../../src/evaluation/supported-rates.js';
 import { direction, joined, knots, toyCalibration } from '../../support/toy-models.js';
 
 /** Tails like fmr = 10^-normScore at 2 s and at 10 s. */
