@@ -52,6 +52,11 @@ export function needsNoise({ steps }: Degradation): boolean {
   return steps.some(({ kind }) => kind === 'noise');
 }
 
+/** Whether the seed makes a difference. */
+export function isDrawn({ steps }: Degradation): boolean {
+  return steps.some(({ kind }) => kind === 'white' || kind === 'noise' || kind === 'room' || kind === 'handset');
+}
+
 /** Applies the steps in their order. */
 export async function degrade(sound: Sound, degradation: Degradation, deps: DegradationDeps): Promise<Sound> {
   let current = sound;

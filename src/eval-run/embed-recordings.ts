@@ -1,7 +1,7 @@
 /** Embeds the recordings of an evaluation under its conditions, as much as the cache does not hold already. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { type Degradation, type DegradationDeps, degrade, type Sound } from './degradations.js';
+import { type Degradation, type DegradationDeps, degrade, isDrawn, type Sound } from './degradations.js';
 import { type EmbeddedRecording, type EmbeddedSegment, EmbeddingCache } from './embedding-cache.js';
 import { EvaluationError, faultOfRecording } from './eval-error.js';
 import { inLanes } from './lanes.js';
@@ -51,6 +51,8 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
     path.frontEnd,
     path.speechDetectorId,
     `${path.modelId} pipeline ${PIPELINE_VERSION} max ${maxSpeechMs}`,
+    // What is drawn by the name of the recording is another for the same bytes under another name.
+    ...(isDrawn(degradation) ? [String(seedOf(recording))] : []),
   ]);
   const cached = await cache?.read(key);
   const missing = segments.filter((segment) => !cached?.segments.has(segmentName(segment)));
@@ -98,6 +100,9 @@ async function soundOf(bytes: Uint8Array, job: EmbeddingJob, options: EmbedOptio
     ),
     sampleRateHz,
   };
-  const seed = createHash('sha256').update(recording.id).digest().readUInt32LE(0);
-  return degrade(sound, degradation, { codec: options.codec, noise: options.noise, seed });
+  return degrade(sound, degradation, { codec: options.codec, noise: options.noise, seed: seedOf(recording) });
+}
+
+function seedOf({ id }: Recording): number {
+  return createHash('sha256').update(id).digest().readUInt32LE(0);
 }

@@ -7,6 +7,7 @@ import { parseDegradation } from '../../../src/eval-run/degradations.js';
 import { embedRecordings } from '../../../src/eval-run/embed-recordings.js';
 import { EmbeddingCache } from '../../../src/eval-run/embedding-cache.js';
 import { EvaluationError } from '../../../src/eval-run/eval-error.js';
+import type { Recording } from '../../../src/eval-run/read-corpus.js';
 import type { SpeechPath } from '../../../src/eval-run/service-path.js';
 
 let folder: string;
@@ -34,14 +35,15 @@ function speechPath(value: number, overrides: Partial<SpeechPath> = {}): SpeechP
   };
 }
 
-async function embed(path: SpeechPath, condition = 'as-is', part?: { fromS: number; toS: number }) {
+async function embed(path: SpeechPath, condition = 'as-is', changes: Partial<Recording> = {}) {
   const recording = {
     id: 'c/ann',
     speaker: 'c/ann',
     session: 'c/ann/1',
     corpus: 'c',
     path: join(folder, 'ann.wav'),
-    part,
+    part: undefined,
+    ...changes,
   };
   const [embedded] = await embedRecordings(
     [{ recording, degradation: parseDegradation(condition), segments: [{ kind: 'all' }] }],
@@ -51,8 +53,8 @@ async function embed(path: SpeechPath, condition = 'as-is', part?: { fromS: numb
       jobs: 1,
       maxSpeechMs: 30_000,
       codec: undefined,
-      noise: undefined,
-      noiseHash: undefined,
+      noise: { samples: Float32Array.of(0.1, -0.1), sampleRateHz: 16_000 },
+      noiseHash: 'the same noise',
       signal: new AbortController().signal,
       onProgress: () => undefined,
     },
@@ -66,6 +68,22 @@ describe('embedRecordings', () => {
     expect(await embed(speechPath(0.5))).toBe(1);
     expect(await embed(speechPath(0.5, { frontEnd: '{"kind":"fbank"}' }))).toBe(0.5);
   });
+
+  it.each([
+    ['as-is', 1],
+    ['mulaw+band-8k', 1],
+    ['room', 0.5],
+    ['handset+mulaw', 0.5],
+    ['mulaw+white-20db', 0.5],
+    ['noise-20db', 0.5],
+  ])(
+    'takes from the cache what was made under another name only where nothing is drawn by it: %s',
+    async (condition, value) => {
+      expect(await embed(speechPath(1), condition)).toBe(1);
+      expect(await embed(speechPath(0.5), condition, { id: 'renamed/ann' })).toBe(value);
+      expect(await embed(speechPath(0.25), condition)).toBe(1);
+    },
+  );
 
   it.each(['as-is', 'mulaw'])(
     'names a recording that cannot be decoded, and remembers nothing of it: %s',
@@ -85,6 +103,6 @@ describe('embedRecordings', () => {
   });
 
   it('hears nothing in a stretch behind the end of the file', async () => {
-    expect(await embed(speechPath(1), 'as-is', { fromS: 5, toS: 6 })).toBeUndefined();
+    expect(await embed(speechPath(1), 'as-is', { part: { fromS: 5, toS: 6 } })).toBeUndefined();
   });
 });
