@@ -75,6 +75,16 @@ export function bootstrapBySpeaker(
   });
 }
 
+/**
+ * The interval of a share of 0 or 1. Every resample of such trials is as they are, so a bootstrap would say that nothing else is
+ * possible; this is what so many independent units leave possible (C. J. Clopper and E. S. Pearson, Biometrika 26, 1934, one-sided; at
+ * 95 % about 3 / units, the rule of three).
+ */
+export function intervalWithoutEvents(share: 0 | 1, units: number, confidence = 0.95): Interval {
+  const possible = 1 - (1 - confidence) ** (1 / units);
+  return share === 0 ? { low: 0, high: possible } : { low: 1 - possible, high: 1 };
+}
+
 /** The weight of every trial when each speaker was drawn so many times. */
 export function weighTrials({ enroll, test }: TrialSpeakers, counts: Uint32Array, weights: Float64Array): void {
   for (let i = 0; i < weights.length; i++) {

@@ -2,9 +2,17 @@
  * Costs of decisions that were already taken, for several systems on the same trials. All systems see the same resamples, so
  * the interval of a difference is that of the difference and not of two unrelated figures.
  */
-import { type BootstrapOptions, bootstrapBySpeaker, quantile, type TrialSpeakers } from './bootstrap.js';
+import {
+  type BootstrapOptions,
+  bootstrapBySpeaker,
+  type Interval,
+  intervalWithoutEvents,
+  quantile,
+  type TrialSpeakers,
+} from './bootstrap.js';
 import { normalisedDcf } from './dcf.js';
 import type { Estimate } from './measure.js';
+import { countPairs } from './supported-rates.js';
 
 export interface DecidedTrials {
   readonly speakers: TrialSpeakers;
@@ -45,9 +53,19 @@ export function compareDecisions(
   if (!values) throw new RangeError('decisions can only be compared on targets and nontargets');
   const intervals = bootstrapBySpeaker(speakers, statistic, options.bootstrap);
   const estimateAt = (index: number): Estimate => ({ value: values[index]!, interval: intervals[index] });
+  const pairsOf = (label: 0 | 1) =>
+    countPairs(
+      speakers,
+      [...isTarget.keys()].filter((index) => isTarget[index] === label),
+    );
+  const [strangers, owners] = [pairsOf(0), pairsOf(1)];
+  const shareAt = (index: number, pairs: number): Estimate => ({
+    value: values[index]!,
+    interval: intervalOfShare(values[index]!, intervals[index]!, { pairs, bootstrap: options.bootstrap }),
+  });
   return accepted.map((_, system) => ({
-    pMiss: estimateAt(4 * system),
-    pFa: estimateAt(4 * system + 1),
+    pMiss: shareAt(4 * system, owners),
+    pFa: shareAt(4 * system + 1, strangers),
     dcf: estimateAt(4 * system + 2),
     saved: estimateAt(4 * system + 3),
   }));
@@ -55,7 +73,8 @@ export function compareDecisions(
 
 /**
  * Shares of accepted trials of one class at several settings, with intervals: observed false matches per claim, or owners
- * accepted per threshold. `accepted[k][i]`: how much of trial i setting k accepts, 0 or 1 for a single one.
+ * accepted per threshold. `accepted[k][i]`: how much of trial i setting k accepts, 0 or 1 for a single one. Where none or all are
+ * accepted, the interval is what so many pairs of people leave possible.
  */
 export function acceptedShares(
   speakers: TrialSpeakers,
@@ -75,7 +94,11 @@ export function acceptedShares(
   const values = statistic(new Float64Array(speakers.enroll.length).fill(1));
   if (!values) throw new RangeError('no trials to count');
   const intervals = bootstrapBySpeaker(speakers, statistic, bootstrap);
-  return values.map((value, index) => ({ value, interval: intervals[index] }));
+  const pairs = countPairs(speakers, speakers.enroll.keys());
+  return values.map((value, index) => ({
+    value,
+    interval: intervalOfShare(value, intervals[index]!, { pairs, bootstrap }),
+  }));
 }
 
 /**
@@ -116,6 +139,15 @@ export function falseMatchesPerOwner(owners: ArrayLike<number>, accepted: ArrayL
     matched: rates.filter((rate) => rate > 0).length / rates.length,
     owners: rates.length,
   };
+}
+
+/** `pairs` of people are the independent units: each person with themselves for owners. */
+function intervalOfShare(
+  value: number,
+  resampled: Interval,
+  { pairs, bootstrap }: { readonly pairs: number; readonly bootstrap: BootstrapOptions },
+): Interval {
+  return value === 0 || value === 1 ? intervalWithoutEvents(value, pairs, bootstrap.confidence) : resampled;
 }
 
 /** Where the first costs nothing there is nothing to save: equal is 0, and anything else is called twice as much. */

@@ -1,5 +1,5 @@
 /** All the figures of one set of scores, with intervals. */
-import { type BootstrapOptions, bootstrapBySpeaker, type Interval } from './bootstrap.js';
+import { type BootstrapOptions, bootstrapBySpeaker, type Interval, intervalWithoutEvents } from './bootstrap.js';
 import { cllrCosts, minCllr, weightedCllr } from './cllr.js';
 import { actDcf, minDcf } from './dcf.js';
 import { convexHull, detCurve, pMissAtPFa } from './det.js';
@@ -21,7 +21,7 @@ export interface SpeakerTrials {
 export interface MeasureOptions {
   /** Whether scores are log-likelihood ratios: only then do actual costs and Cllr mean anything. */
   readonly areLlrs: boolean;
-  /** Undefined = no intervals. */
+  /** Undefined = no intervals. Costs of 0 have none either way. */
   readonly bootstrap: BootstrapOptions | undefined;
 }
 
@@ -40,7 +40,25 @@ export function measure(trials: SpeakerTrials, options: MeasureOptions): Measure
   const sorted = sortScores(trials.scores, trials.isTarget);
   const costs = options.areLlrs ? cllrCosts(sorted) : undefined;
   const owners = eachOwnerOnce(trials, sorted);
-  return estimate(trials, sorted, (weights) => figures(sorted, owners, costs, weights), options.bootstrap);
+  const found = estimate(trials, sorted, (weights) => figures(sorted, owners, costs, weights), options.bootstrap);
+  return options.bootstrap ? boundWithoutEvents(found, countOwners(trials), options.bootstrap.confidence) : found;
+}
+
+/** Where no or every trial is an error all resamples agree, which is no evidence that nothing else can happen. */
+function boundWithoutEvents(measures: Measures, owners: number, confidence: number | undefined): Measures {
+  const bounded = Object.entries(measures).map(([name, { value, interval }]): [string, Estimate] => {
+    const isRate = /eer|pMiss/i.test(name);
+    if (isRate && (value === 0 || value === 1)) {
+      // Of owners, because three people or more make at least as many pairs of strangers.
+      return [name, { value, interval: intervalWithoutEvents(value, owners, confidence) }];
+    }
+    return [name, { value, interval: !isRate && value === 0 ? undefined : interval }];
+  });
+  return Object.fromEntries(bounded);
+}
+
+function countOwners({ enrollSpeakers, isTarget }: SpeakerTrials): number {
+  return new Set(enrollSpeakers.filter((_, index) => isTarget[index])).size;
 }
 
 /** A weight per trial in the order of the scores: the target trials of every enrolled speaker weigh 1 together, nontargets 1 each. */

@@ -2,7 +2,7 @@
 import { escapeXml, percent, percentDigits } from './plots/chart.js';
 import { claimPlot, conditionTitle, detPlot, errorRatePlot, histogramPlot, speechPlot } from './plots/plots.js';
 import { REPORT_STYLE } from './report-style.js';
-import { type CorpusResults, type ReportedEstimate, type Results, SYSTEM_TITLES } from './results.js';
+import { type CorpusResults, missesAt, type ReportedEstimate, type Results, SYSTEM_TITLES } from './results.js';
 import { summarise } from './summary.js';
 import { perOwnerCell } from './threshold-table.js';
 
@@ -54,12 +54,13 @@ function renderCorpus(corpus: CorpusResults, id: string): string {
 function errorTable({ conditions }: CorpusResults): string {
   const rows = conditions.flatMap((condition) =>
     condition.systems.map(({ system, targets, nontargets, measures }, index) => {
+      const misses = (fmr: number) => rate(missesAt({ measures, nontargets }, fmr));
       const cells = [
         rate(measures.eer),
         rate(measures.eerEachOwner),
-        rate(measures['pMiss@0.1']),
-        rate(measures['pMiss@0.01']),
-        rate(measures['pMiss@0.001']),
+        misses(0.1),
+        misses(0.01),
+        misses(0.001),
         cost(measures['minDcf@0.05']),
         cost(measures['minDcf@0.01']),
         cost(measures.minCllr),
@@ -87,7 +88,7 @@ function errorTable({ conditions }: CorpusResults): string {
       'C<sub>llr</sub>',
     ],
     rows,
-    'Trials: targets / nontargets. Figures with 95 % intervals below them. Every owner counting once: the equal error rate if every owner had the same number of trials. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
+    'Trials: targets / nontargets. Figures with 95 % intervals below them. Every owner counting once: the equal error rate if every owner had the same number of trials. No rate of owners missed (-): fewer strangers than it takes to be matched once at that FMR. Cost 1 = as good as not listening; P: share of attempts that are by the owner. C<sub>llr</sub> exists for ' +
       'calibrated scores only, calibrated on other people.',
   );
 }

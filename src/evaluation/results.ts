@@ -128,6 +128,11 @@ export type LiveRow = CorpusResults['live'][number]['rows'][number];
 export type SystemName = SystemResults['system'];
 export type ReportedEstimate = z.output<typeof estimate>;
 
+/** FNMR at this FMR; undefined where no FMR but 0 is as low, which says something about the number of nontargets only. */
+export function missesAt({ measures, nontargets }: Pick<SystemResults, 'measures' | 'nontargets'>, fmr: number) {
+  return fmr * nontargets < 1 ? undefined : measures[`pMiss@${fmr}`];
+}
+
 /** How systems are called in text for people. */
 export const SYSTEM_TITLES: Readonly<Record<SystemName, string>> = {
   cosine: 'raw cosine',

@@ -1,11 +1,14 @@
 /** What an evaluation says, in sentences for people who do not read tables. */
 import { percent, percentDigits } from './plots/chart.js';
 import { conditionTitle } from './plots/plots.js';
-import { type CorpusResults, type ReportedEstimate, SYSTEM_TITLES } from './results.js';
+import { type CorpusResults, missesAt, type ReportedEstimate, SYSTEM_TITLES } from './results.js';
 import { DEFAULT_THRESHOLD, judgedCalls } from './threshold-table.js';
 
 /** What normalisation and calibration are meant to save; less is said to be less. */
 const WORTH_SAVING = 0.15;
+
+/** Where a claim stands for fewer false matches than this, none at all is what it would bring 1 time in 20 or more often. */
+const MIN_EXPECTED_MATCHES = 3;
 
 export function summarise(corpus: CorpusResults): string[] {
   return [
@@ -32,7 +35,8 @@ function errorSentences({ conditions }: CorpusResults): string[] {
   const first =
     `Where as many owners are missed as strangers matched, ${SYSTEM_TITLES[best.system.system]} is wrong in ` +
     (best === worst ? `${said(best)} of trials.` : `${said(best)} to ${said(worst)} of trials.`);
-  const misses = best.system.measures['pMiss@0.01']!;
+  const misses = missesAt(best.system, 0.01);
+  if (!misses) return [first];
   return [
     first,
     `At a threshold that matches 1 stranger in 100, ${withInterval(misses)} of owners are missed at best (${conditionTitle(best.condition)}).`,
@@ -47,9 +51,11 @@ function liveSentence(corpus: CorpusResults): string[] {
   const verdict =
     (observed.low ?? observed.value) > claimed
       ? 'the claim is not kept'
-      : (observed.high ?? observed.value) < claimed
-        ? 'fewer than claimed'
-        : 'the interval includes the claim';
+      : claimed * checked.nontargets < MIN_EXPECTED_MATCHES
+        ? 'too few attempts to tell'
+        : (observed.high ?? observed.value) < claimed
+          ? 'fewer than claimed'
+          : 'the interval includes the claim';
   const time = row.medianSpeechS === null ? '' : `, half of these within ${row.medianSpeechS} s of speech`;
   const each = row.eachOwnerAccepted
     ? ` (${withInterval(row.eachOwnerAccepted)} when every owner counts once, however many calls there are of them)`

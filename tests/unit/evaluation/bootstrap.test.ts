@@ -160,6 +160,29 @@ describe('measure', () => {
     expect(rates(9).eerEachOwner.interval).toEqual(rates(1).eerEachOwner.interval);
   });
 
+  it('does not claim to know rates of which it has seen no event', () => {
+    const enrollSpeakers = ['a', 'a', 'b', 'b', 'c', 'a', 'b', 'c'];
+    const {
+      eer,
+      'pMiss@0.1': misses,
+      minCllr,
+    } = measure(
+      {
+        scores: [5, 6, 7, 8, 9, 1, 2, 3],
+        isTarget: enrollSpeakers.map((_, index) => index < 5),
+        enrollSpeakers,
+        testSpeakers: [...enrollSpeakers.slice(0, 5), 'b', 'c', 'a'],
+      },
+      { areLlrs: false, bootstrap: { resamples: 20, seed: 1 } },
+    );
+    for (const rate of [eer!, misses!]) {
+      expect([rate.value, rate.interval!.low]).toEqual([0, 0]);
+      // Three owners.
+      expect((1 - rate.interval!.high) ** 3).toBeCloseTo(0.05, 12);
+    }
+    expect(minCllr).toEqual({ value: 0, interval: undefined });
+  });
+
   it('covers the true error rate about as often as it says', () => {
     // Known people: the equal error rate over very many of them stands for the truth.
     const truth = measure(people(600, 99), { areLlrs: false, bootstrap: undefined }).eer!.value;

@@ -204,6 +204,33 @@ describe('the summary', () => {
     expect(textWith({ observed: { value: 0.001, low: 0, high: 0.002 } })).toContain('fewer than claimed');
   });
 
+  it('does not judge a claim by fewer attempts than would show it', () => {
+    const few = (nontargets: number, observed: ReportedEstimate) =>
+      summarise({
+        ...corpus,
+        live: corpus.live.map((live) => ({
+          ...live,
+          nontargets,
+          rows: live.rows.map((row) => ({ ...row, observed })),
+        })),
+      }).join('\n');
+    // 1 in 171 claimed: 2.9 and 3.2 false matches expected.
+    expect(few(500, { value: 0, low: 0, high: 0.004 })).toContain('observed; too few attempts to tell');
+    expect(few(550, { value: 0, low: 0, high: 0.004 })).toContain('observed; fewer than claimed');
+    expect(few(500, { value: 0.1, low: 0.05, high: 0.2 })).toContain('the claim is not kept');
+  });
+
+  it('and the table leave out owners missed where no stranger would be matched', () => {
+    const with99 = {
+      ...corpus,
+      conditions: [{ ...condition, systems: condition.systems.map((system) => ({ ...system, nontargets: 99 })) }],
+    };
+    expect(summarise(with99).join('\n')).not.toContain('1 stranger in 100');
+    const html = renderReport({ ...results, corpora: [with99] });
+    expect(html).toContain('<td>40 %<br><small>30 to 50</small></td><td><span class="none">-</span></td>');
+    expect(summarise(corpus).join('\n')).toContain('1 stranger in 100');
+  });
+
   it('does not praise a saving that is too small, or a system that is no use', () => {
     const saving = (value: number, actDcf: number) =>
       summarise({
