@@ -8,6 +8,7 @@ import { inLanes } from './lanes.js';
 import type { Recording } from './read-corpus.js';
 import { cutSegment, type Segment, segmentName } from './segments.js';
 import { PIPELINE_VERSION, type SpeechPath } from './service-path.js';
+import { cutStretches } from './stretches.js';
 
 /** One recording under one condition, and what of it is to be embedded. */
 export interface EmbeddingJob {
@@ -44,7 +45,7 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
   });
   const key = EmbeddingCache.key([
     bytes,
-    JSON.stringify(recording.part ?? null),
+    JSON.stringify(recording.stretches ?? null),
     JSON.stringify(degradation.steps),
     degradation.steps.some(({ kind }) => kind === 'noise') ? (options.noiseHash ?? '') : '',
     path.modelSha256,
@@ -82,24 +83,17 @@ async function embedOne(job: EmbeddingJob, options: EmbedOptions): Promise<Embed
 
 async function hear(bytes: Uint8Array, job: EmbeddingJob, options: EmbedOptions): Promise<Float32Array> {
   const sound = await soundOf(bytes, job, options);
-  // A stretch behind the end of its file: nothing in it is a fact about the data.
+  // Stretches behind the end of their file: nothing in them is a fact about the data.
   if (!(sound instanceof Uint8Array) && sound.samples.length === 0) return new Float32Array(0);
   return options.path.hear(sound, { maxSpeechMs: options.maxSpeechMs, signal: options.signal });
 }
 
-/** The file as it is, or the stretch and the condition asked for. */
+/** The file as it is, or the stretches and the condition asked for. */
 async function soundOf(bytes: Uint8Array, job: EmbeddingJob, options: EmbedOptions): Promise<Uint8Array | Sound> {
   const { recording, degradation } = job;
-  if (recording.part === undefined && degradation.steps.length === 0) return bytes;
-  const { samples, sampleRateHz } = await options.path.decode(bytes, options.signal);
-  const { fromS = 0, toS = Number.POSITIVE_INFINITY } = recording.part ?? {};
-  const sound = {
-    samples: samples.subarray(
-      Math.round(fromS * sampleRateHz),
-      Math.min(samples.length, Math.round(toS * sampleRateHz)),
-    ),
-    sampleRateHz,
-  };
+  if (recording.stretches === undefined && degradation.steps.length === 0) return bytes;
+  const decoded = await options.path.decode(bytes, options.signal);
+  const sound = recording.stretches ? cutStretches(decoded, recording.stretches) : decoded;
   return degrade(sound, degradation, { codec: options.codec, noise: options.noise, seed: seedOf(recording) });
 }
 

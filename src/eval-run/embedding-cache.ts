@@ -1,6 +1,6 @@
 /**
  * Embeddings on disk, one file per recording and condition, named by a hash of everything they depend on: the bytes of
- * the recording and the stretch of it, the condition and what is drawn at random in it, the model's weights and front end, and the pipeline version. An evaluation that
+ * the recording and the stretches of it, the condition and what is drawn at random in it, the model's weights and front end, and the pipeline version. An evaluation that
  * was interrupted goes on where it was. Embeddings are biometric data: the folder is readable by its owner only.
  */
 import { createHash, randomUUID } from 'node:crypto';

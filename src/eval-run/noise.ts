@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { resample } from '../audio/resampler.js';
 import { meanPower, type Sound } from './degradations.js';
-import { EvaluationError } from './eval-error.js';
+import { EvaluationError, faultOfRecording } from './eval-error.js';
 import { AUDIO_FILES } from './read-corpus.js';
 import type { SpeechPath } from './service-path.js';
 
@@ -17,8 +17,8 @@ const STRETCH_FRAMES = 25;
 const LEVEL_RMS = 0.1;
 
 /**
- * All audio files of the folder in the order of their names, levelled. Throws `EvaluationError` when there is none, or none but
- * silence.
+ * All audio files of the folder in the order of their names, levelled. Throws `EvaluationError` when there is none, none but
+ * silence, or that names a bad one.
  */
 export async function readNoise(
   folder: string,
@@ -29,7 +29,13 @@ export async function readNoise(
   const parts: Float32Array[] = [];
   for (const name of names.sort()) {
     if (!AUDIO_FILES.has(extname(name).toLowerCase())) continue;
-    const { samples, sampleRateHz } = await service.decode(await readFile(join(folder, name)), signal);
+    const path = join(folder, name);
+    const bytes = await readFile(path).catch(() => {
+      throw new EvaluationError(`${path} cannot be read`);
+    });
+    const { samples, sampleRateHz } = await service.decode(bytes, signal).catch((error: unknown) => {
+      throw faultOfRecording(path, error);
+    });
     parts.push(resample(samples, sampleRateHz, RATE_HZ));
   }
   if (parts.length === 0) throw new EvaluationError(`No audio files in the noise folder ${folder}`);

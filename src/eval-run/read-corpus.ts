@@ -3,15 +3,17 @@
  * file; a speaker written `person/call` says which call it was), and a folder per speaker with audio files in it, or with
  * a folder per session that holds them.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import type { TrialSide } from '../evaluation/trials.js';
 import { EvaluationError } from './eval-error.js';
+import { mergeStretches, type Stretch } from './stretches.js';
 
 export interface Recording extends TrialSide {
   readonly path: string;
-  /** The stretch of the file that is meant; undefined = all of it. */
-  readonly part: { readonly fromS: number; readonly toS: number } | undefined;
+  /** What of the file is meant, in the order of time; undefined = all of it. */
+  readonly stretches: readonly Stretch[] | undefined;
 }
 
 export interface Corpus {
@@ -40,15 +42,19 @@ const UNLABELLED = new Set(['', '-', 'unknown']);
 
 /** Reads the layout that is there. Throws `EvaluationError` when the folder has no labelled speech. */
 export async function readCorpus(folder: string): Promise<Corpus> {
+  const word = wordsApart();
   const name = word(basename(resolve(folder)));
   const index = await readFile(join(folder, 'index.tsv'), 'utf8').catch(() => undefined);
-  const corpus = index === undefined ? await readSpeakerFolders(folder, name) : readIndex(folder, name, index);
+  const corpus =
+    index === undefined ? await readSpeakerFolders(folder, name, word) : readIndex(folder, name, { index, word });
   if (corpus.recordings.length === 0) {
     throw new EvaluationError(
       `No labelled speech in ${folder}: expected index.tsv (speaker, utterance, start_s, duration_s, file), ` +
         'or folders named after speakers with audio files in them',
     );
   }
+  const ids = corpus.recordings.map(({ id }) => id);
+  for (const id of repeated(ids)) throw new EvaluationError(`${folder}: two recordings would be called ${id}`);
   return corpus;
 }
 
@@ -61,12 +67,11 @@ export async function readCorpora(folders: readonly string[]): Promise<readonly 
   return corpora;
 }
 
-interface Utterance {
-  readonly fromS: number;
-  readonly toS: number;
-}
-
-function readIndex(folder: string, name: string, text: string): Corpus {
+function readIndex(
+  folder: string,
+  name: string,
+  { index: text, word }: { readonly index: string; readonly word: Word },
+): Corpus {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
   const header = lines.shift()?.split('\t') ?? [];
   const column = (title: string): number => {
@@ -75,7 +80,7 @@ function readIndex(folder: string, name: string, text: string): Corpus {
     return at;
   };
   const [speakerAt, startAt, durationAt, fileAt] = ['speaker', 'start_s', 'duration_s', 'file'].map(column);
-  const groups = new Map<string, { speaker: string; file: string; utterances: Utterance[] }>();
+  const groups = new Map<string, { speaker: string; file: string; utterances: Stretch[] }>();
   let sessionsKnown: boolean | undefined;
   for (const [index, line] of lines.entries()) {
     const cells = line.split('\t');
@@ -103,22 +108,25 @@ function readIndex(folder: string, name: string, text: string): Corpus {
   const callsInSeveral = repeated(all.map(({ speaker }) => speaker));
   const recordings = all.flatMap(({ speaker, file, utterances }) => {
     const [person, call] = sessionsKnown ? speaker.split('/', 2) : [speaker, file];
-    const side = { speaker: word(`${name}/${person}`), corpus: name, path: join(folder, file) };
+    const isShared = filesWithSeveral.has(file);
+    const path = join(folder, file);
+    const sharedFile = isShared ? path : undefined;
+    const side = { speaker: word(`${name}/${person}`), corpus: name, path, sharedFile };
     if (sessionsKnown) {
-      const part = filesWithSeveral.has(file) ? spanOf(utterances) : undefined;
+      const stretches = isShared ? mergeStretches(utterances) : undefined;
       const id = callsInSeveral.has(speaker) ? `${name}/${speaker}/${stem(file)}` : `${name}/${speaker}`;
-      return [{ ...side, id: word(id), session: word(`${name}/${speaker}/${call}`), part }];
+      return [{ ...side, id: word(id), session: word(`${name}/${speaker}/${call}`), stretches }];
     }
     // One sitting per speaker: the only two recordings to compare are its first and its second half.
     return halves(utterances).map((half, index) => {
       const id = word(`${name}/${speaker}/${stem(file)}-${index + 1}`);
-      return { ...side, id, session: id, part: spanOf(half) };
+      return { ...side, id, session: id, stretches: isShared ? mergeStretches(half) : [spanOf(half)] };
     });
   });
   return { name, recordings, sessionsKnown: sessionsKnown === true };
 }
 
-async function readSpeakerFolders(folder: string, name: string): Promise<Corpus> {
+async function readSpeakerFolders(folder: string, name: string, word: Word): Promise<Corpus> {
   const recordings: Recording[] = [];
   let nested = 0;
   for (const speaker of await subfolders(folder)) {
@@ -130,7 +138,7 @@ async function readSpeakerFolders(folder: string, name: string): Promise<Corpus>
         session: word(session),
         corpus: name,
         path,
-        part: undefined,
+        stretches: undefined,
       });
     for (const file of await audioFiles(own))
       add(join(own, file), `${name}/${speaker}/${file}`, `${name}/${speaker}/${file}`);
@@ -148,22 +156,38 @@ async function subfolders(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => {
     throw new EvaluationError(`The data folder ${folder} cannot be read`);
   });
-  return entries
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name)
-    .sort();
+  return namesOf(folder, entries, (entry) => entry.isDirectory());
 }
 
 async function audioFiles(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
+  const named = entries.filter(({ name }) => AUDIO_FILES.has(extname(name).toLowerCase()));
+  return namesOf(folder, named, (entry) => entry.isFile());
+}
+
+/** The names of entries of a kind, sorted; a link counts as what it leads to. */
+async function namesOf(
+  folder: string,
+  entries: readonly Dirent[],
+  isWanted: (entry: Pick<Dirent, 'isFile' | 'isDirectory'>) => boolean,
+): Promise<string[]> {
+  const wanted = await Promise.all(
+    entries.map(async (entry) => isWanted(entry.isSymbolicLink() ? await followed(join(folder, entry.name)) : entry)),
+  );
   return entries
-    .filter((entry) => entry.isFile() && AUDIO_FILES.has(extname(entry.name).toLowerCase()))
-    .map((entry) => entry.name)
+    .filter((_, index) => wanted[index])
+    .map(({ name }) => name)
     .sort();
 }
 
+async function followed(link: string): Promise<Pick<Dirent, 'isFile' | 'isDirectory'>> {
+  return stat(link).catch(() => {
+    throw new EvaluationError(`${link} is a link that leads nowhere`);
+  });
+}
+
 /** Two parts of about the same length of speech, cut between utterances; one when there is only one utterance. */
-function halves(utterances: readonly Utterance[]): (readonly Utterance[])[] {
+function halves(utterances: readonly Stretch[]): (readonly Stretch[])[] {
   if (utterances.length < 2) return [utterances];
   const sorted = [...utterances].sort((a, b) => a.fromS - b.fromS);
   const total = sorted.reduce((sum, { fromS, toS }) => sum + toS - fromS, 0);
@@ -175,7 +199,7 @@ function halves(utterances: readonly Utterance[]): (readonly Utterance[])[] {
   return [sorted.slice(0, cut), sorted.slice(cut)];
 }
 
-function spanOf(utterances: readonly Utterance[]): { fromS: number; toS: number } {
+function spanOf(utterances: readonly Stretch[]): { fromS: number; toS: number } {
   return {
     fromS: Math.min(...utterances.map(({ fromS }) => fromS)),
     toS: Math.max(...utterances.map(({ toS }) => toS)),
@@ -183,7 +207,8 @@ function spanOf(utterances: readonly Utterance[]): { fromS: number; toS: number 
 }
 
 function repeated(values: readonly string[]): ReadonlySet<string> {
-  return new Set(values.filter((value, index) => values.indexOf(value) !== index));
+  const seen = new Set<string>();
+  return new Set(values.filter((value) => seen.size === seen.add(value).size));
 }
 
 /** A path within the corpus, without the ending. */
@@ -191,7 +216,16 @@ function stem(file: string): string {
   return file.slice(0, file.length - extname(file).length);
 }
 
-/** Trial lists are separated by spaces. */
-function word(text: string): string {
-  return text.replace(/\s+/g, '_');
+type Word = (text: string) => string;
+
+/** Names as trial lists can hold them, which are separated by spaces. Throws `EvaluationError` for two that become the same. */
+function wordsApart(): Word {
+  const originals = new Map<string, string>();
+  return (text) => {
+    const word = text.replace(/\s+/g, '_');
+    const before = originals.get(word) ?? text;
+    if (before !== text) throw new EvaluationError(`"${before}" and "${text}" are both called ${word}: rename one`);
+    originals.set(word, text);
+    return word;
+  };
 }

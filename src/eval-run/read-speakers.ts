@@ -4,6 +4,7 @@ import { randomGenerator } from '../evaluation/random.js';
 import type { Sound } from './degradations.js';
 import { EvaluationError, faultOfRecording } from './eval-error.js';
 import { type Corpus, type Recording, readCorpora } from './read-corpus.js';
+import { cutStretches, joinSamples, WHOLE } from './stretches.js';
 
 export interface Speaker {
   /** `corpus/speaker`. */
@@ -80,26 +81,18 @@ export async function speakerSound(
   const parts: Float32Array[] = [];
   let [rateHz, seconds] = [0, 0];
   const decoded = new Map<string, Sound>();
-  for (const { path, part } of recordings) {
+  for (const { path, stretches } of recordings) {
     if (seconds >= options.atMostS) break;
     const sound = decoded.get(path) ?? (await decodeFile(path, options.decode));
     decoded.set(path, sound);
     // Files of one speaker that differ in rate cannot be put together as they are.
     if (rateHz !== 0 && sound.sampleRateHz !== rateHz) continue;
     rateHz = sound.sampleRateHz;
-    const [from, to] = [(part?.fromS ?? 0) * rateHz, (part?.toS ?? Number.POSITIVE_INFINITY) * rateHz];
-    const most = Math.round(from) + Math.round((options.atMostS - seconds) * rateHz);
-    const samples = sound.samples.subarray(Math.round(from), Math.min(sound.samples.length, Math.round(to), most));
+    const { samples } = cutStretches(sound, stretches ?? WHOLE, options.atMostS - seconds);
     parts.push(samples);
     seconds += samples.length / rateHz;
   }
-  const joined = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return { samples: joined, sampleRateHz: rateHz };
+  return { samples: joinSamples(parts), sampleRateHz: rateHz };
 }
 
 function speakersOf({ name: corpus, recordings }: Corpus): readonly Speaker[] {

@@ -10,6 +10,8 @@ export interface TrialSide {
   /** One call or sitting; within one, the channel gives the speaker away. */
   readonly session: string;
   readonly corpus: string;
+  /** Path of the file where it holds more than this; all that is in it went through one channel. */
+  readonly sharedFile?: string | undefined;
 }
 
 export interface Trial {
@@ -24,9 +26,16 @@ export function trialName({ enrollId, testId }: Pick<Trial, 'enrollId' | 'testId
 }
 
 /**
- * All ordered pairs of recordings of different sessions, corpus by corpus in the order given. Never a pair within one
- * session, where the channel is the same; never a pair across corpora, where bandwidth and room tell the two apart.
+ * Whether two recordings may be compared. Never within one session or one file, where the channel is the same; never across
+ * corpora, where bandwidth and room tell the two apart.
  */
+export function mayCompare(enroll: TrialSide, test: TrialSide): boolean {
+  if (enroll.id === test.id || enroll.corpus !== test.corpus) return false;
+  if (enroll.sharedFile !== undefined && enroll.sharedFile === test.sharedFile) return false;
+  return enroll.speaker !== test.speaker || enroll.session !== test.session;
+}
+
+/** All ordered pairs of recordings that may be compared, corpus by corpus in the order given. */
 export function buildTrials(sides: readonly TrialSide[]): Trial[] {
   const byCorpus = new Map<string, TrialSide[]>();
   const ids = new Set<string>();
@@ -41,9 +50,8 @@ export function buildTrials(sides: readonly TrialSide[]): Trial[] {
   for (const members of byCorpus.values()) {
     for (const enroll of members) {
       for (const test of members) {
-        const target = enroll.speaker === test.speaker;
-        if (enroll === test || (target && enroll.session === test.session)) continue;
-        trials.push({ enrollId: enroll.id, testId: test.id, target });
+        if (!mayCompare(enroll, test)) continue;
+        trials.push({ enrollId: enroll.id, testId: test.id, target: enroll.speaker === test.speaker });
       }
     }
   }

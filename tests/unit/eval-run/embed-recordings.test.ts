@@ -42,7 +42,7 @@ async function embed(path: SpeechPath, condition = 'as-is', changes: Partial<Rec
     session: 'c/ann/1',
     corpus: 'c',
     path: join(folder, 'ann.wav'),
-    part: undefined,
+    stretches: undefined,
     ...changes,
   };
   const [embedded] = await embedRecordings(
@@ -102,7 +102,25 @@ describe('embedRecordings', () => {
     await expect(embed(speechPath(1, { hear }))).rejects.toMatchObject({ code: 'InferenceUnavailable' });
   });
 
+  it('hears the stretches that are meant and nothing between them', async () => {
+    const heard: number[][] = [];
+    const ramp = { samples: Float32Array.from({ length: 60 }, (_, second) => second), sampleRateHz: 1 };
+    const path = speechPath(1, {
+      decode: () => Promise.resolve(ramp),
+      hear: (sound) => {
+        heard.push('samples' in sound ? [...sound.samples] : []);
+        return Promise.resolve(new Float32Array(16_000));
+      },
+    });
+    const stretches = [
+      { fromS: 2, toS: 4 },
+      { fromS: 57, toS: 99 },
+    ];
+    expect(await embed(path, 'as-is', { stretches })).toBe(1);
+    expect(heard).toEqual([[2, 3, 57, 58, 59]]);
+  });
+
   it('hears nothing in a stretch behind the end of the file', async () => {
-    expect(await embed(speechPath(1), 'as-is', { part: { fromS: 5, toS: 6 } })).toBeUndefined();
+    expect(await embed(speechPath(1), 'as-is', { stretches: [{ fromS: 5, toS: 6 }] })).toBeUndefined();
   });
 });

@@ -1,6 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { VoiceAuthError } from '../../../src/domain/errors.js';
 import { meanPower } from '../../../src/eval-run/degradations.js';
-import { levelNoise } from '../../../src/eval-run/noise.js';
+import { EvaluationError } from '../../../src/eval-run/eval-error.js';
+import { levelNoise, readNoise } from '../../../src/eval-run/noise.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 
 const RATE_HZ = 16_000;
@@ -57,5 +62,50 @@ describe('levelNoise', () => {
   it('is empty for silence', () => {
     expect(levelNoise([silence]).length).toBe(0);
     expect(levelNoise([]).length).toBe(0);
+  });
+});
+
+describe('a noise folder', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'noise-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  /** Decodes a file to a tone of 20 ms per byte, the first byte being its frequency in units of 50 Hz. */
+  const decode = (bytes: Uint8Array) =>
+    bytes.length === 0
+      ? Promise.reject(new VoiceAuthError('AudioProcessingError', 'The recording is empty'))
+      : Promise.resolve({ samples: tone(bytes[0]! * 50, bytes.length * 320), sampleRateHz: RATE_HZ });
+  const read = () => readNoise(folder, { decode }, new AbortController().signal);
+
+  function tone(hertz: number, length: number): Float32Array {
+    return Float32Array.from({ length }, (_, i) => 0.3 * Math.sin((2 * Math.PI * hertz * i) / RATE_HZ));
+  }
+
+  it('is joined to one long recording, in the order of the names', async () => {
+    await writeFile(join(folder, 'b.wav'), Uint8Array.of(8, 8));
+    await writeFile(join(folder, 'a.wav'), Uint8Array.of(4));
+    await writeFile(join(folder, 'notes.txt'), 'no noise');
+    const { samples } = await read();
+    const expected = joined(tone(200, 320), tone(400, 640)).map((value) => value * (0.1 / 0.3) * Math.SQRT2);
+    expect(samples.length).toBe(960);
+    expect(samples.every((value, index) => Math.abs(value - expected[index]!) < 1e-4)).toBe(true);
+  });
+
+  it('is refused with the name of a file that is no audio, or cannot be read', async () => {
+    await writeFile(join(folder, 'a.wav'), '');
+    await expect(read()).rejects.toThrow(new EvaluationError(`${join(folder, 'a.wav')}: The recording is empty`));
+    await rm(join(folder, 'a.wav'));
+    await symlink('nowhere', join(folder, 'b.wav'));
+    await expect(read()).rejects.toThrow(new EvaluationError(`${join(folder, 'b.wav')} cannot be read`));
+    await rm(join(folder, 'b.wav'));
+    await mkdir(join(folder, 'c'));
+    await expect(read()).rejects.toThrow(/No audio files/);
+  });
+
+  it('is refused when it is silent', async () => {
+    await writeFile(join(folder, 'a.wav'), Uint8Array.of(0));
+    await expect(read()).rejects.toThrow(/Nothing but silence/);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -26,20 +26,50 @@ describe('index.tsv', () => {
     const corpus = await readCorpus(folder);
     expect(corpus).toMatchObject({ name: 'my_calls', sessionsKnown: true });
     expect(corpus.recordings).toMatchObject([
-      { id: 'my_calls/ann/1', speaker: 'my_calls/ann', path: join(folder, 'a1.flac'), part: undefined },
+      { id: 'my_calls/ann/1', speaker: 'my_calls/ann', path: join(folder, 'a1.flac'), stretches: undefined },
       { id: 'my_calls/ann/2', speaker: 'my_calls/ann' },
       { id: 'my_calls/bob/1', speaker: 'my_calls/bob' },
     ]);
     expect(buildTrials(corpus.recordings).filter(({ target }) => target)).toHaveLength(2);
   });
 
-  it('takes the stretch of a file that holds several calls', async () => {
-    await index(['ann/1\tu1\t0.5\t2.0\tall.flac', 'bob/1\tu2\t3.0\t1.5\tall.flac', 'bob/1\tu3\t5.0\t1.0\tall.flac']);
-    const { recordings } = await readCorpus(folder);
-    expect(recordings.map(({ part }) => part)).toEqual([
-      { fromS: 0.5, toS: 2.5 },
-      { fromS: 3, toS: 6 },
+  it('takes what is listed of a file that several share, without what others say between, and compares nothing within it', async () => {
+    await index([
+      'ann/1\tu1\t0.5\t2.0\tall.flac',
+      'bob/1\tu3\t6.0\t1.0\tall.flac',
+      'ann/1\tu4\t4.5\t1.0\tall.flac',
+      'bob/1\tu2\t3.0\t1.5\tall.flac',
+      'bob/1\tu5\t6.5\t1.0\tall.flac',
+      'bob/2\tu6\t0\t3\tb2.flac',
     ]);
+    const { recordings } = await readCorpus(folder);
+    expect(recordings.map(({ stretches }) => stretches)).toEqual([
+      [
+        { fromS: 0.5, toS: 2.5 },
+        { fromS: 4.5, toS: 5.5 },
+      ],
+      [
+        { fromS: 3, toS: 4.5 },
+        { fromS: 6, toS: 7.5 },
+      ],
+      undefined,
+    ]);
+    const trials = buildTrials(recordings).map(({ enrollId, testId }) => `${enrollId} ${testId}`);
+    expect(trials.sort()).toEqual([
+      'my_calls/ann/1 my_calls/bob/2',
+      'my_calls/bob/1 my_calls/bob/2',
+      'my_calls/bob/2 my_calls/ann/1',
+      'my_calls/bob/2 my_calls/bob/1',
+    ]);
+  });
+
+  it('refuses names that a trial list could not tell apart', async () => {
+    await index(['Ana Maria/1\tu1\t0\t2\ta.flac', 'Ana_Maria/2\tu2\t0\t2\tb.flac']);
+    await expect(readCorpus(folder)).rejects.toThrow(
+      /"my_calls\/Ana Maria" and "my_calls\/Ana_Maria" are both called my_calls\/Ana_Maria: rename one/,
+    );
+    await index(['ann/1\tu1\t0\t2\ta.flac', 'ann/1\tu2\t0\t2\ta.wav']);
+    await expect(readCorpus(folder)).rejects.toThrow(/two recordings would be called my_calls\/ann\/1\/a/);
   });
 
   it('keeps the files of one call apart by name, and never makes a trial of two', async () => {
@@ -59,10 +89,10 @@ describe('index.tsv', () => {
     ]);
     const corpus = await readCorpus(folder);
     expect(corpus.sessionsKnown).toBe(false);
-    expect(corpus.recordings.map(({ id, part }) => [id, part])).toEqual([
-      ['my_calls/ann/a-1', { fromS: 0, toS: 4 }],
-      ['my_calls/ann/a-2', { fromS: 4.1, toS: 8.2 }],
-      ['my_calls/bob/b-1', { fromS: 0, toS: 9 }],
+    expect(corpus.recordings.map(({ id, stretches }) => [id, stretches])).toEqual([
+      ['my_calls/ann/a-1', [{ fromS: 0, toS: 4 }]],
+      ['my_calls/ann/a-2', [{ fromS: 4.1, toS: 8.2 }]],
+      ['my_calls/bob/b-1', [{ fromS: 0, toS: 9 }]],
     ]);
   });
 
@@ -116,6 +146,23 @@ describe('folders of speakers', () => {
       'my_calls/ann/s2/1.wav my_calls/ann/s1/1.wav',
       'my_calls/ann/s2/1.wav my_calls/ann/s1/2.wav',
     ]);
+  });
+
+  it('follows links, and names one that leads nowhere', async () => {
+    for (const path of ['../elsewhere/ann/s1/1.wav', '../elsewhere/2.wav', 'bob/s1/1.wav', 'bob/notes.txt'])
+      await put(path);
+    await symlink('../elsewhere/ann', join(folder, 'ann'));
+    await mkdir(join(folder, 'bob', 's2'));
+    await symlink('../../../elsewhere/2.wav', join(folder, 'bob', 's2', '2.wav'));
+    await symlink('../../elsewhere/ann/s1', join(folder, 'bob', 's3'));
+    expect((await readCorpus(folder)).recordings.map(({ id }) => id)).toEqual([
+      'my_calls/ann/s1/1.wav',
+      'my_calls/bob/s1/1.wav',
+      'my_calls/bob/s2/2.wav',
+      'my_calls/bob/s3/1.wav',
+    ]);
+    await symlink('nowhere.wav', join(folder, 'bob', 's2', '3.wav'));
+    await expect(readCorpus(folder)).rejects.toThrow(/bob\/s2\/3\.wav is a link that leads nowhere/);
   });
 
   it('says what is expected when nothing is there', async () => {
