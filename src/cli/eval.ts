@@ -1,17 +1,21 @@
 /** `voice-auth eval`: measures the model and the decision rule on labelled speech, and writes a report. */
+import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from 'commander';
 import { loadConfig } from '../config/config.js';
 import { parseDegradation } from '../eval-run/degradations.js';
 import { type Corpus, readCorpora } from '../eval-run/read-corpus.js';
 import { runEvaluation } from '../eval-run/run-evaluation.js';
 import { parseSegment } from '../eval-run/segments.js';
+import { playedTitle } from '../evaluation/plots/plots.js';
 import { renderReport } from '../evaluation/report.js';
 import { type CorpusResults, type Results, resultsSchema } from '../evaluation/results.js';
 import { summarise } from '../evaluation/summary.js';
 import { judgedCalls, thresholdMarkdown, thresholdTable } from '../evaluation/threshold-table.js';
-import { buildTrials, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
+import { eachTrial, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
 import { CommandError } from './command-error.js';
 import { count, MAX_RECORDING_MS, stoppable } from './long-work.js';
 import { countProgress, printResult, remark, table } from './output.js';
@@ -79,6 +83,8 @@ export function registerEval(program: Command): void {
         return found.length === 1 ? text : `${name}:\n\n${text}`;
       });
       printResult(options.json === true, figures, tables.join('\n').trimEnd());
+      const titles = new Set(found.flatMap(({ judged }) => playedTitle(judged) ?? []));
+      for (const title of titles) remark(options.json === true, `Calls: ${title}`);
     });
   evaluation
     .command('trials')
@@ -88,19 +94,21 @@ export function registerEval(program: Command): void {
     .option('--json', 'print the counts as one line of JSON (needs --out)')
     .addHelpText('after', '\nExample:\n  voice-auth eval trials --data ./calls --out trials.txt')
     .action(async (options: { data: string[]; out?: string; json?: boolean }) => {
-      const trials = allTrials(await readCorpora(options.data));
+      if (options.json && options.out === undefined) {
+        throw new CommandError('--json prints counts: say with --out where the trials go');
+      }
+      const tally = { targets: 0, nontargets: 0 };
+      const trials = counted(allTrials(await readCorpora(options.data)), tally);
       if (options.out === undefined) {
-        if (options.json) throw new CommandError('--json prints counts: say with --out where the trials go');
-        process.stdout.write(formatTrials(trials));
+        await pipeline(Readable.from(formatTrials(trials)), process.stdout, { end: false });
         return;
       }
-      await writeFile(options.out, formatTrials(trials));
-      const targets = trials.filter(({ target }) => target).length;
-      const counts = { file: options.out, targets, nontargets: trials.length - targets };
+      await writeTrials(options.out, trials);
+      const counts = { file: options.out, ...tally };
       printResult(
         options.json === true,
         counts,
-        `${targets} target and ${counts.nontargets} nontarget trials: ${options.out}`,
+        `${counts.targets} target and ${counts.nontargets} nontarget trials: ${options.out}`,
       );
     });
 }
@@ -145,6 +153,7 @@ function registerRun(evaluation: Command): void {
       `
 Data: index.tsv (speaker, utterance, start_s, duration_s, file; write the speaker as person/call where calls are known),
 or speaker/recording.wav, or speaker/session/recording.wav. Ctrl-C stops; the same command goes on where it was.
+Whole calls are played under the first --condition, with the first --enroll.
 
 Examples:
   voice-auth eval run --data ./calls --out ./evaluation
@@ -190,7 +199,7 @@ async function runAction(options: RunOptions): Promise<void> {
   const files = { results: join(options.out, 'results.json'), report: join(options.out, 'report.html') };
   await writeFile(files.results, `${JSON.stringify(results)}\n`);
   await writeFile(files.report, renderReport(results));
-  await writeFile(join(options.out, 'trials.txt'), formatTrials(given ?? allTrials(corpora)));
+  await writeTrials(join(options.out, 'trials.txt'), given ?? allTrials(corpora));
   const found = results.corpora.flatMap((corpus) => [
     `${corpus.name}:`,
     ...summarise(corpus).map((line) => `- ${line}`),
@@ -207,8 +216,20 @@ function thresholdLines(corpus: CorpusResults): string[] {
   return ['', table(header, rows), ''];
 }
 
-function allTrials(corpora: readonly Corpus[]): readonly Trial[] {
-  return buildTrials(corpora.flatMap(({ recordings }) => recordings));
+function allTrials(corpora: readonly Corpus[]): Iterable<Trial> {
+  return eachTrial(corpora.flatMap(({ recordings }) => recordings));
+}
+
+/** Piece by piece: all of some thousand recordings are more than a string can hold. */
+async function writeTrials(path: string, trials: Iterable<Trial>): Promise<void> {
+  await pipeline(Readable.from(formatTrials(trials)), createWriteStream(path));
+}
+
+function* counted(trials: Iterable<Trial>, tally: { targets: number; nontargets: number }): Generator<Trial> {
+  for (const trial of trials) {
+    tally[trial.target ? 'targets' : 'nontargets']++;
+    yield trial;
+  }
 }
 
 async function readTrials(path: string): Promise<readonly Trial[]> {

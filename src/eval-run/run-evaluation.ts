@@ -11,8 +11,9 @@ import { measure, type SpeakerTrials } from '../evaluation/measure.js';
 import { type ConditionResults, type CorpusResults, type Results, resultsSchema } from '../evaluation/results.js';
 import { sortScores } from '../evaluation/scores.js';
 import { histogram, thinDet } from '../evaluation/summarise-scores.js';
-import { buildTrials, type Trial, trialName } from '../evaluation/trials.js';
+import type { Trial } from '../evaluation/trials.js';
 import { SERVICE_VERSION } from '../version.js';
+import { type ChosenTrials, chooseTrials } from './choose-trials.js';
 import { findCodec, missingForCodec } from './codecs.js';
 import { crossValidate, type NamedTrials, reported } from './cross-validate.js';
 import { type Degradation, needsNoise, type Sound } from './degradations.js';
@@ -71,19 +72,20 @@ const AS_IS: Degradation = { name: 'as-is', steps: [] };
  */
 export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): Promise<Results> {
   const notes: string[] = [];
-  requireKnownTrials(plan);
+  const chosen = chooseTrials(plan.corpora, plan.trials);
   const service = await openServicePath(run.service);
   try {
     const noise = plan.noiseFolder === undefined ? undefined : await readNoise(plan.noiseFolder, service, run.signal);
     const possible = await possibleDegradations(plan, run, { noise, notes });
-    const heard = await hearAll({ ...plan, degradations: possible }, run, { service, noise });
+    const recordings = chosen.flatMap(({ corpus }) => corpus.recordings);
+    const heard = await hearAll(recordings, { ...plan, degradations: possible }, { run, service, noise });
     const corpora: CorpusResults[] = [];
     const steps = plan.corpora.length * possible.length * plan.enroll.length * plan.test.length;
     let done = 0;
-    for (const corpus of plan.corpora) {
+    for (const of of chosen) {
       const measured = () => run.onProgress('measuring', ++done, steps);
       corpora.push(
-        await evaluateCorpus(corpus, { ...plan, degradations: possible }, { run, service, heard, notes, measured }),
+        await evaluateCorpus(of, { ...plan, degradations: possible }, { run, service, heard, notes, measured }),
       );
     }
     return resultsSchema.parse({
@@ -102,6 +104,7 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
         seed: plan.bootstrap.seed,
         maxSpeechMs: plan.maxSpeechMs,
         degraded: plan.degraded,
+        trials: plan.trials ? 'list' : 'all',
       },
       corpora,
       notes,
@@ -130,10 +133,11 @@ async function possibleDegradations(
 }
 
 async function hearAll(
+  recordings: readonly Recording[],
   plan: EvaluationPlan,
-  run: EvaluationRun,
-  deps: { readonly service: ServicePath; readonly noise: Sound | undefined },
+  deps: { readonly run: EvaluationRun; readonly service: ServicePath; readonly noise: Sound | undefined },
 ): Promise<Heard> {
+  const { run } = deps;
   const looks: Segment[] = plan.live ? LOOKS_S.map((seconds) => ({ kind: 'first', seconds })) : [];
   const wanted = new Map<Degradation, Segment[]>();
   const want = (degradation: Degradation, segments: readonly Segment[]) =>
@@ -143,9 +147,9 @@ async function hearAll(
     want(enrolledUnder(degradation, plan), plan.enroll);
     if (index === 0) want(degradation, looks);
   });
-  const jobs = plan.corpora
-    .flatMap(({ recordings }) => recordings)
-    .flatMap((recording) => [...wanted].map(([degradation, segments]) => ({ recording, degradation, segments })));
+  const jobs = recordings.flatMap((recording) =>
+    [...wanted].map(([degradation, segments]) => ({ recording, degradation, segments })),
+  );
   const embedded = await embedRecordings(jobs, {
     path: deps.service,
     cache: new EmbeddingCache(run.cacheFolder),
@@ -179,7 +183,11 @@ interface CorpusDeps {
   readonly measured: () => void;
 }
 
-async function evaluateCorpus(corpus: Corpus, plan: EvaluationPlan, deps: CorpusDeps): Promise<CorpusResults> {
+async function evaluateCorpus(
+  { corpus, trials }: ChosenTrials,
+  plan: EvaluationPlan,
+  deps: CorpusDeps,
+): Promise<CorpusResults> {
   const { service, heard, notes, run } = deps;
   const voices = (degradation: string, segment: Segment) =>
     voicesOf(
@@ -187,7 +195,6 @@ async function evaluateCorpus(corpus: Corpus, plan: EvaluationPlan, deps: Corpus
       segmentName(segment),
       service.cohort,
     );
-  const trials = corpusTrials(corpus, plan.trials);
   const conditions: (NamedTrials & Pick<ConditionResults, 'degradation' | 'enroll' | 'test'>)[] = [];
   for (const degradation of plan.degradations) {
     for (const enroll of plan.enroll) {
@@ -224,11 +231,13 @@ async function evaluateCorpus(corpus: Corpus, plan: EvaluationPlan, deps: Corpus
     results.push({ name, degradation, enroll, test, systems });
     deps.measured();
   }
+  // Playing every condition would take long; which one it was is part of the results.
+  const [degradation, enroll] = [plan.degradations[0]!, plan.enroll[0]!];
   const live = plan.live
     ? liveTrials(
         trials,
-        voices(enrolledUnder(plan.degradations[0]!, plan).name, plan.enroll[0]!),
-        LOOKS_S.map((seconds) => voices(plan.degradations[0]!.name, { kind: 'first', seconds })),
+        voices(enrolledUnder(degradation, plan).name, enroll),
+        LOOKS_S.map((seconds) => voices(degradation.name, { kind: 'first', seconds })),
       )
     : [];
   return {
@@ -260,7 +269,7 @@ function checkCalibrations(
   },
 ): Pick<CorpusResults, 'claims' | 'live'> {
   const { calibration } = deps.service;
-  const { bootstrap } = deps.plan;
+  const { bootstrap, degradations, enroll } = deps.plan;
   const choices: ['shipped' | 'cross-validated', CalibrationFor | undefined][] = [
     ['shipped', () => calibration],
     ['cross-validated', crossValidated(calibration, live, deps.halfOf)],
@@ -268,7 +277,11 @@ function checkCalibrations(
   const found = choices.map(([name, calibrationFor]) => {
     if (!calibrationFor) return { claims: undefined, live: undefined };
     const options = { calibrationFor, bootstrap };
-    return { claims: checkClaims(name, conditions, options), live: playCalls(name, live, options) };
+    const played = playCalls(name, live, options);
+    return {
+      claims: checkClaims(name, conditions, options),
+      live: played && { ...played, degradation: degradations[0]!.name, enroll: segmentName(enroll[0]!) },
+    };
   });
   return {
     claims: found.flatMap(({ claims }) => claims ?? []),
@@ -276,55 +289,10 @@ function checkCalibrations(
   };
 }
 
-function corpusTrials(corpus: Corpus, given: readonly Trial[] | undefined): readonly Trial[] {
-  const all = buildTrials(corpus.recordings);
-  const chosen = given ? chooseTrials(all, given) : all;
-  for (const [label, found] of [
-    ['target', chosen.some(({ target }) => target)],
-    ['nontarget', chosen.some(({ target }) => !target)],
-  ] as const) {
-    if (!found) {
-      const why = label === 'target' ? 'nobody has two recordings of different calls' : 'there is only one speaker';
-      throw new EvaluationError(
-        `${corpus.name} makes no ${label} trials: ${given ? 'the list has none of them' : why}`,
-      );
-    }
-  }
-  return chosen;
-}
-
 /** Leaving out recordings with too little speech may leave nothing of a kind. */
 function requireBothKinds(condition: string, { isTarget }: ScoredTrials): void {
   if (isTarget.includes(1) && isTarget.includes(0)) return;
   throw new EvaluationError(`${condition}: too few recordings have enough speech for target and nontarget trials`);
-}
-
-/** A list of which a part is left out without a word would be an evaluation of something else. */
-function requireKnownTrials({ corpora, trials }: EvaluationPlan): void {
-  if (!trials) return;
-  const recordings = new Set(corpora.flatMap(({ recordings: own }) => own.map(({ id }) => id)));
-  const allowed = new Set(corpora.flatMap((corpus) => buildTrials(corpus.recordings).map(trialName)));
-  for (const trial of trials) {
-    const unknown = [trial.enrollId, trial.testId].find((id) => !recordings.has(id));
-    if (unknown !== undefined) throw new EvaluationError(`The trial list names ${unknown}, which the data do not have`);
-    if (!allowed.has(trialName(trial))) {
-      throw new EvaluationError(
-        `The trial list compares "${trialName(trial)}": recordings of one call, or of two data folders, make no trial`,
-      );
-    }
-  }
-}
-
-/** The trials of the list that this corpus has, with its own labels. */
-function chooseTrials(all: readonly Trial[], given: readonly Trial[]): readonly Trial[] {
-  const known = new Map(all.map((trial) => [trialName(trial), trial]));
-  return given.flatMap((wanted) => {
-    const trial = known.get(trialName(wanted));
-    if (trial && trial.target !== wanted.target) {
-      throw new EvaluationError(`The trial list calls "${trialName(wanted)}" what the speakers' names contradict`);
-    }
-    return trial ?? [];
-  });
 }
 
 function systemResults(

@@ -1,6 +1,14 @@
 /** A report for people: one HTML page without scripts and without anything to load, from the results of an evaluation. */
 import { escapeXml, percent, percentDigits } from './plots/chart.js';
-import { claimPlot, conditionTitle, detPlot, errorRatePlot, histogramPlot, speechPlot } from './plots/plots.js';
+import {
+  claimPlot,
+  conditionTitle,
+  detPlot,
+  errorRatePlot,
+  histogramPlot,
+  playedTitle,
+  speechPlot,
+} from './plots/plots.js';
 import { REPORT_STYLE } from './report-style.js';
 import { type CorpusResults, missesAt, type ReportedEstimate, type Results, SYSTEM_TITLES } from './results.js';
 import { summarise } from './summary.js';
@@ -144,6 +152,7 @@ function claimSection(corpus: CorpusResults, id: string): string {
 function thresholdSection(corpus: CorpusResults): string {
   const times = corpus.live[0]?.rows[0]?.acceptedAfter.map(({ seconds }) => `after ${seconds} s`);
   if (!times) return '';
+  const played = playedTitle(corpus.live[0]!);
   const rows = corpus.live.flatMap(({ calibration, rows: thresholds }) =>
     thresholds.map((row, index) => {
       const head =
@@ -176,7 +185,7 @@ function thresholdSection(corpus: CorpusResults): string {
         'half of them within',
       ],
       rows,
-      'Figures with 95 % intervals below them. Per owner: share of the strangers pretending to be one person who are accepted, over the people. Owners accepted: share of ' +
+      `${played === undefined ? '' : `Calls: ${escapeXml(played)}. `}Figures with 95 % intervals below them. Per owner: share of the strangers pretending to be one person who are accepted, over the people. Owners accepted: share of ` +
         'their calls, also of those that were over before; people with many calls weigh more, except where every owner counts once.',
     ) +
     '</section>'
@@ -210,8 +219,11 @@ function notesOf({ notes, model }: Results): string {
 function methodOf({ settings, command }: Results): string {
   return (
     '<section class="method"><h2>How it was measured</h2>' +
-    "<p>Recordings went through the service's own decoder, speech detector, windows and inference processes. Trials are all ordered pairs of recordings of " +
-    'different calls, never two pieces of one call, never people of two corpora. Trials of short recordings use what speech there is.</p>' +
+    "<p>Recordings went through the service's own decoder, speech detector, windows and inference processes. " +
+    (settings.trials === 'list'
+      ? 'Trials are those of a list that was given, and people and recordings those that it names: '
+      : 'Trials are all ordered pairs of recordings of different calls, ') +
+    'never two pieces of one call, never people of two corpora. Trials of short recordings use what speech there is.</p>' +
     `<p>Intervals hold 95 % of ${settings.resamples} resamples of the speakers (both sides of every trial; seed ${settings.seed}). The equal error rate is read off the ` +
     'error curve itself with linear interpolation. Costs are normalised detection costs with C<sub>miss</sub> = C<sub>fa</sub> = 1. FMR and FNMR are those of ISO/IEC 19795-1. ' +
     `${settings.degraded === 'test' ? 'Conditions were applied to the tested recording only.' : 'Conditions were applied to both recordings.'}</p>` +

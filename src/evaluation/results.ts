@@ -55,6 +55,9 @@ const claims = z.strictObject({
 
 const live = z.strictObject({
   calibration: calibrationName,
+  /** The condition that calls were played under, and the enrolled segment; absent in results from before they were named. */
+  degradation: z.string().optional(),
+  enroll: z.string().optional(),
   targets: z.number().int(),
   nontargets: z.number().int(),
   /** People whom strangers pretended to be. */
@@ -114,6 +117,8 @@ export const resultsSchema = z.strictObject({
     seed: z.number().int(),
     maxSpeechMs: z.number(),
     degraded: z.enum(['test', 'both']),
+    /** Whether trials are all that the data allow or those of a list; absent in results from before it was said. */
+    trials: z.enum(['all', 'list']).optional(),
   }),
   corpora: z.array(corpus),
   notes: z.array(z.string()),

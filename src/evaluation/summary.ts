@@ -1,6 +1,6 @@
 /** What an evaluation says, in sentences for people who do not read tables. */
 import { percent, percentDigits } from './plots/chart.js';
-import { conditionTitle } from './plots/plots.js';
+import { conditionTitle, playedTitle } from './plots/plots.js';
 import { type CorpusResults, missesAt, type ReportedEstimate, SYSTEM_TITLES } from './results.js';
 import { DEFAULT_THRESHOLD, judgedCalls } from './threshold-table.js';
 
@@ -60,10 +60,11 @@ function liveSentence(corpus: CorpusResults): string[] {
   const each = row.eachOwnerAccepted
     ? ` (${withInterval(row.eachOwnerAccepted)} when every owner counts once, however many calls there are of them)`
     : '';
+  const title = playedTitle(checked);
   const how =
     checked.calibration === 'cross-validated' ? 'calibrated on other people' : 'with the calibration as shipped';
   return [
-    `Whole calls at the default threshold of ${row.threshold} (${how}): ${withInterval(row.ownersAccepted)} of calls by owners are accepted${each}${time}. ` +
+    `Whole calls${title === undefined ? '' : ` (${title})`} at the default threshold of ${row.threshold} (${how}): ${withInterval(row.ownersAccepted)} of calls by owners are accepted${each}${time}. ` +
       `False matches: ${percent(claimed)} claimed, ${withInterval(observed)} observed; ${verdict}.`,
   ];
 }

@@ -37,6 +37,11 @@ export function mayCompare(enroll: TrialSide, test: TrialSide): boolean {
 
 /** All ordered pairs of recordings that may be compared, corpus by corpus in the order given. */
 export function buildTrials(sides: readonly TrialSide[]): Trial[] {
+  return [...eachTrial(sides)];
+}
+
+/** The same one at a time, for more than a list can hold. */
+export function* eachTrial(sides: readonly TrialSide[]): Generator<Trial> {
   const byCorpus = new Map<string, TrialSide[]>();
   const ids = new Set<string>();
   for (const side of sides) {
@@ -46,28 +51,34 @@ export function buildTrials(sides: readonly TrialSide[]): Trial[] {
     if (members) members.push(side);
     else byCorpus.set(side.corpus, [side]);
   }
-  const trials: Trial[] = [];
   for (const members of byCorpus.values()) {
     for (const enroll of members) {
       for (const test of members) {
         if (!mayCompare(enroll, test)) continue;
-        trials.push({ enrollId: enroll.id, testId: test.id, target: enroll.speaker === test.speaker });
+        yield { enrollId: enroll.id, testId: test.id, target: enroll.speaker === test.speaker };
       }
     }
   }
-  return trials;
 }
 
-/** One line per trial, each ended by a line feed. Throws `RangeError` for an id that the form cannot hold. */
-export function formatTrials(trials: readonly Trial[]): string {
-  return trials
-    .map(({ enrollId, testId, target }) => {
-      for (const id of [enrollId, testId]) {
-        if (!/^\S+$/.test(id)) throw new RangeError(`"${id}" cannot stand in a trial list: it is empty or has spaces`);
-      }
-      return `${enrollId} ${testId} ${target ? 'target' : 'nontarget'}\n`;
-    })
-    .join('');
+/** Lines written at a time. */
+const CHUNK_LINES = 10_000;
+
+/**
+ * One line per trial, each ended by a line feed, in chunks. Throws `RangeError` for an id that the form cannot hold.
+ */
+export function* formatTrials(trials: Iterable<Trial>): Generator<string> {
+  let lines: string[] = [];
+  for (const { enrollId, testId, target } of trials) {
+    for (const id of [enrollId, testId]) {
+      if (!/^\S+$/.test(id)) throw new RangeError(`"${id}" cannot stand in a trial list: it is empty or has spaces`);
+    }
+    lines.push(`${enrollId} ${testId} ${target ? 'target' : 'nontarget'}\n`);
+    if (lines.length < CHUNK_LINES) continue;
+    yield lines.join('');
+    lines = [];
+  }
+  if (lines.length > 0) yield lines.join('');
 }
 
 export type ParsedTrials =

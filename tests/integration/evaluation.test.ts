@@ -94,7 +94,8 @@ describe('runEvaluation', { timeout: 180_000 }, () => {
     expect([cosine!.targets, cosine!.nontargets]).toEqual([targets, 10 * 9 - targets]);
     expect(normalised!.measures.eer!.value).toBeLessThan(0.2);
     expect(corpus!.conditions[1]!.systems[0]!.det).not.toEqual(cosine!.det);
-    expect(corpus!.live[0]!.calibration).toBe('shipped');
+    expect(corpus!.live[0]).toMatchObject({ calibration: 'shipped', degradation: 'as-is', enroll: 'all' });
+    expect(results.settings.trials).toBe('all');
     expect(results.notes.join('\n')).toMatch(/gsm was skipped: ffmpeg is not installed/);
     expect(renderReport(results)).toContain('gsm was skipped');
   });
@@ -152,8 +153,14 @@ describe('runEvaluation', { timeout: 180_000 }, () => {
       { enrollId: alice[0]!, testId: alice[1]!, target: true },
       { enrollId: alice[0]!, testId: bob[0]!, target: false },
     ];
-    const results = await evaluate({ trials });
+    const embedded: number[] = [];
+    const onProgress: EvaluationRun['onProgress'] = (step, done) => void (step === 'embedding' && embedded.push(done));
+    const results = await evaluate({ trials }, { onProgress });
     expect(results.corpora[0]!.conditions[0]!.systems[0]).toMatchObject({ targets: 1, nontargets: 1 });
+    expect(results.corpora[0]).toMatchObject({ speakers: 2, recordings: 3 });
+    expect(embedded).toEqual([1, 2, 3]);
+    expect(results.settings.trials).toBe('list');
+    expect(renderReport(results)).toContain('Trials are those of a list that was given');
     expect(results.notes.join('\n')).toMatch(/too few people/);
     await expect(evaluate({ trials: [...trials, { ...trials[1]!, testId: bob[1]!, target: true }] })).rejects.toThrow(
       /contradict/,
@@ -217,6 +224,14 @@ describe('voice-auth eval', { timeout: 180_000 }, () => {
     const json = await voiceAuth('eval', 'thresholds', results, '--calibration', 'cross-validated', '--json');
     expect(JSON.parse(json.stdout)).toEqual({ corpora: [{ name: 'calls', ...judged }] });
     expect(await voiceAuth('eval', 'thresholds', results, '--calibration', 'shipped')).toMatchObject({ code: 1 });
+
+    const named = toyResults();
+    Object.assign(named.corpora[0]!.live[0]!, { degradation: 'gsm', enroll: 'first-15' });
+    await writeFile(results, JSON.stringify(named));
+    expect(await voiceAuth('eval', 'thresholds', results)).toMatchObject({
+      stdout,
+      stderr: 'Calls: gsm, enrolled with first 15 s\n',
+    });
   });
 
   it.each([
@@ -243,5 +258,6 @@ describe('voice-auth eval', { timeout: 180_000 }, () => {
     const { stdout } = await voiceAuth('eval', 'run', '--help');
     expect(stdout).toContain('voice-auth eval run --data ./calls --out ./evaluation');
     expect(stdout).toContain('Ctrl-C');
+    expect(stdout).toContain('Whole calls are played under the first --condition, with the first --enroll.');
   });
 });

@@ -237,12 +237,22 @@ export function conditionTitle({
   enroll,
   test,
 }: Pick<ConditionResults, 'degradation' | 'enroll' | 'test'>): string {
-  const words = (segment: string) => {
-    const [from, seconds] = segment.split('-');
-    return seconds === undefined ? 'all speech' : `${from} ${seconds} s`;
-  };
-  const pair = `${words(enroll)} against ${words(test)}`;
+  const pair = `${segmentTitle(enroll)} against ${segmentTitle(test)}`;
   return degradation === 'as-is' ? pair : `${degradation}: ${pair}`;
+}
+
+/** How calls were played, in words: `gsm, enrolled with first 15 s`; undefined in results that do not say. */
+export function playedTitle({
+  degradation,
+  enroll,
+}: Pick<CorpusResults['live'][number], 'degradation' | 'enroll'>): string | undefined {
+  if (degradation === undefined || enroll === undefined) return undefined;
+  return `${degradation}, enrolled with ${segmentTitle(enroll)}`;
+}
+
+function segmentTitle(segment: string): string {
+  const [from, seconds] = segment.split('-');
+  return seconds === undefined ? 'all speech' : `${from} ${seconds} s`;
 }
 
 const SCORE_LABELS: Readonly<Record<SystemResults['system'], string>> = {

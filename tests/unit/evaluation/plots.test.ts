@@ -204,6 +204,17 @@ describe('the summary', () => {
     expect(textWith({ observed: { value: 0.001, low: 0, high: 0.002 } })).toContain('fewer than claimed');
   });
 
+  it('and the table say what the calls were played under, where the results do', () => {
+    const live = corpus.live.map((played) => ({ ...played, degradation: 'gsm', enroll: 'first-15' }));
+    const named = { ...corpus, live };
+    expect(summarise(named).join('\n')).toContain('Whole calls (gsm, enrolled with first 15 s) at the default');
+    expect(renderReport({ ...results, corpora: [named] })).toContain(
+      '<caption>Calls: gsm, enrolled with first 15 s. Fig',
+    );
+    expect(summarise(corpus).join('\n')).toContain('Whole calls at the default');
+    expect(renderReport(results)).not.toContain('Calls: ');
+  });
+
   it('does not judge a claim by fewer attempts than would show it', () => {
     const few = (nontargets: number, observed: ReportedEstimate) =>
       summarise({

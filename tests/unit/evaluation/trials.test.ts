@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { buildTrials, formatTrials, parseTrials } from '../../../src/evaluation/trials.js';
+import { buildTrials, formatTrials, parseTrials, type Trial } from '../../../src/evaluation/trials.js';
 
 const side = (corpus: string, speaker: string, session: string, id = `${corpus}/${speaker}/${session}`) => ({
   id,
@@ -8,10 +8,12 @@ const side = (corpus: string, speaker: string, session: string, id = `${corpus}/
   session: `${corpus}/${speaker}/${session}`,
 });
 
+const text = (trials: Iterable<Trial>) => [...formatTrials(trials)].join('');
+
 describe('buildTrials', () => {
   it('pairs recordings of different calls both ways', () => {
     const trials = buildTrials([side('c', 'ann', '1'), side('c', 'ann', '2'), side('c', 'bob', '1')]);
-    expect(formatTrials(trials).trim().split('\n')).toEqual([
+    expect(text(trials).trim().split('\n')).toEqual([
       'c/ann/1 c/ann/2 target',
       'c/ann/1 c/bob/1 nontarget',
       'c/ann/2 c/ann/1 target',
@@ -34,6 +36,18 @@ describe('buildTrials', () => {
     ]);
   });
 
+  it('never compares what went through one file', () => {
+    const shared = { sharedFile: 'tape.wav' };
+    const trials = buildTrials([
+      { ...side('c', 'ann', '1'), ...shared },
+      { ...side('c', 'ann', '2'), ...shared },
+      { ...side('c', 'bob', '1'), ...shared },
+      side('c', 'bob', '2'),
+    ]);
+    expect(trials.every(({ enrollId, testId }) => enrollId === 'c/bob/2' || testId === 'c/bob/2')).toBe(true);
+    expect(trials).toHaveLength(6);
+  });
+
   it('refuses two recordings of one name', () => {
     expect(() => buildTrials([side('c', 'ann', '1', 'x'), side('c', 'bob', '1', 'x')])).toThrow(/two recordings .* x/);
   });
@@ -45,9 +59,17 @@ describe('trial lists', () => {
       { enrollId: 'a/1', testId: 'a/2', target: true },
       { enrollId: 'a/1', testId: 'b/1', target: false },
     ];
-    expect(formatTrials(trials)).toBe('a/1 a/2 target\na/1 b/1 nontarget\n');
-    expect(parseTrials(formatTrials(trials))).toEqual({ kind: 'trials', trials });
+    expect(text(trials)).toBe('a/1 a/2 target\na/1 b/1 nontarget\n');
+    expect(parseTrials(text(trials))).toEqual({ kind: 'trials', trials });
     expect(parseTrials('\r\na/1\ta/2  target\r\n\r\n')).toEqual({ kind: 'trials', trials: trials.slice(0, 1) });
+  });
+
+  it('are written in pieces, however long they are', () => {
+    const trials = Array.from({ length: 25_000 }, (_, index) => ({ enrollId: 'a', testId: `${index}`, target: false }));
+    const chunks = [...formatTrials(trials)];
+    expect(chunks).toHaveLength(3);
+    expect(parseTrials(chunks.join(''))).toEqual({ kind: 'trials', trials });
+    expect([...formatTrials([])]).toEqual([]);
   });
 
   it.each([
@@ -60,6 +82,6 @@ describe('trial lists', () => {
   });
 
   it.each(['', 'two words', 'line\nfeed'])('cannot hold the id "%s"', (id) => {
-    expect(() => formatTrials([{ enrollId: 'a', testId: id, target: true }])).toThrow(/cannot stand in a trial list/);
+    expect(() => text([{ enrollId: 'a', testId: id, target: true }])).toThrow(/cannot stand in a trial list/);
   });
 });
