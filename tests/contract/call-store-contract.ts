@@ -309,6 +309,29 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       expect(await calls.callRequest(call, 'tool-2')).toMatchObject({ answer: undefined });
     });
 
+    it('forgets questions about a person, and their number in others, with the person', async () => {
+      const phone = `+1415${String(Date.now()).slice(-7)}`;
+      const userId = await enrolled(phone);
+      const call = newCall();
+      await calls.beginCall(call, hold(there));
+      const { args } = asking(call);
+      const questions: readonly Partial<CallAsking>[] = [
+        { requestId: 'names-them', args: { ...args, userId } },
+        { requestId: 'comes-from-their-number', args: { ...args, callerNumber: phone } },
+        { requestId: 'says-their-number', kind: 'enroll', args: { ...args, userId: randomUUID(), phone } },
+        { requestId: 'about-somebody-else' },
+      ];
+      for (const question of questions) await calls.askCall(asking(call, question));
+      const open = async () =>
+        (await calls.pollCalls(there)).questions
+          .filter(({ callId }) => callId === call.callId)
+          .map(({ requestId }) => requestId)
+          .sort();
+      expect(await open()).toEqual(questions.map(({ requestId }) => requestId).sort());
+      await storage.store.eraseUser(userId, { correlationId: 'erase-0003', actor: 'test' });
+      expect(await open()).toEqual(['about-somebody-else']);
+    });
+
     it('lets a stream in by its token, once, in time, on its platform', async () => {
       const userId = await enrolled();
       const token = randomBytes(32).toString('base64url');
@@ -330,7 +353,9 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
     it('lets no stream in whose token has expired, and allows the call id to be expected anew', async () => {
       const token = randomBytes(32).toString('base64url');
       const call: CallKey = { platform: 'twilio', callId: `contract-${randomUUID()}` };
-      await calls.expectStream({ ...call, token, ttlMs: 1, userId: undefined });
+      const { expiresAt } = await calls.expectStream({ ...call, token, ttlMs: 1, userId: undefined });
+      await expect.poll(() => Date.now()).toBeGreaterThan(expiresAt.getTime() + 1);
+      expect(await calls.redeemStream({ platform: 'twilio', token }, hold(here))).toBeUndefined();
       const again = randomBytes(32).toString('base64url');
       await expect
         .poll(() =>

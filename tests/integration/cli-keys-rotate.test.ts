@@ -111,6 +111,39 @@ describe('keys rotate', { timeout: 120_000 }, () => {
     expect(out).toContain(`enroll anew: ${damaged}`);
   });
 
+  it('encrypts older samples of a newer voiceprint anew', async () => {
+    const first = enrollmentOf(randomUUID());
+    const { version } = await withStorage([older], ({ store }) => store.saveEnrollment(first));
+    const second = enrollmentOf(first.userId, { expectedVersion: version, keptSampleIds: [first.newSample.id] });
+    await withStorage([newer, older], async ({ store }) => {
+      await store.saveEnrollment(second);
+      expect(await store.reencrypt({})).toMatchObject({ voiceprints: 0, samples: 1, droppable: [idOf(older)] });
+    });
+    await withStorage([newer], async ({ store }) => {
+      expect((await store.findUser(first.userId))?.samples).toHaveLength(2);
+    });
+  });
+
+  it('puts nothing back in the place of what another key has encrypted since', async () => {
+    const enrollment = enrollmentOf(randomUUID());
+    const { version } = await withStorage([newer], ({ store }) => store.saveEnrollment(enrollment));
+    const database = await openTestDatabase(join(folder.path, 'database'));
+    const stale = { key_id: idOf(older), template: `\\x${'00'.repeat(40)}` };
+    const put = await database.transaction([
+      {
+        sql: 'select public.va_put_back_templates($1, $2, $3, $4) as put',
+        params: [
+          enrollment.userId,
+          'k',
+          JSON.stringify({ version, ...stale }),
+          JSON.stringify([{ id: enrollment.newSample.id, ...stale }]),
+        ],
+      },
+    ]);
+    await database.close();
+    expect(put).toEqual([{ put: { voiceprints: 0, samples: 0 } }]);
+  });
+
   it('refuses without a key that is needed', async () => {
     await withStorage([older], ({ store }) => store.saveEnrollment(enrollmentOf(randomUUID())));
     const { code, err } = await rotate(inFolder(newer));

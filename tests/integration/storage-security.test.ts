@@ -242,6 +242,41 @@ describe('purge', () => {
     expect(left).toEqual([{ newest: true }]);
     expect(await store.purge(before)).toMatchObject({ users: 1, attempts: 1, more: false });
   });
+
+  it.each(['call_sessions', 'rate_limits'])('goes step by step through a backlog of %s too', async (table) => {
+    await sql('delete from voice_auth.rate_limits');
+    await sql(
+      table === 'call_sessions'
+        ? `insert into voice_auth.call_sessions (platform, call_id, state, lease_expires_at, updated_at)
+           select 'vapi', 'backlog-' || n, 'listening', now(), now() - interval '25 hours' - n * interval '1 second'
+           from generate_series(1, 1011) n`
+        : `insert into voice_auth.rate_limits (key, hits, resets_at)
+           select 'backlog-' || n, 1, now() - interval '1 second' from generate_series(1, 1001) n`,
+    );
+    const left = async () => (await sql(`select count(*)::int as n from voice_auth.${table}`))[0]?.n;
+    const before = new Date('2021-01-01T00:00:00Z');
+    expect(await store.purge(before)).toMatchObject({ more: true });
+    expect(await left()).toBe(1);
+    expect(await store.purge(before)).toMatchObject({ more: false });
+    expect(await left()).toBe(0);
+  });
+
+  it('keeps calls that were heard of within a day, and of their questions what still waits for an answer', async () => {
+    await sql(`insert into voice_auth.call_sessions (platform, call_id, state, owner, lease_expires_at, updated_at)
+      values ('vapi', 'recent', 'listening', 'somebody', now(), now() - interval '23 hours')`);
+    await sql(`insert into voice_auth.call_requests (
+        platform, call_id, request_id, kind, asker, fingerprint, args, deadline_at)
+      select 'vapi', 'recent', request_id, 'verify', 'asker', 'f', '{"callerNumber": "+14155550100"}', deadline_at
+      from (values ('over', now() - interval '1 second'), ('waits', now() + interval '1 hour'))
+        as q (request_id, deadline_at)`);
+    await store.purge(new Date('2021-01-01T00:00:00Z'));
+    const left = await sql(`select request_id, args is not null as has_args from voice_auth.call_requests
+      where call_id = 'recent' order by request_id`);
+    expect(left).toEqual([
+      { request_id: 'over', has_args: false },
+      { request_id: 'waits', has_args: true },
+    ]);
+  });
 });
 
 describe('audit trail', () => {

@@ -1,6 +1,6 @@
 /** What the server does by the hour: when, and until nothing is left. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { startHousekeeping } from '../../src/housekeeping.js';
+import { type HousekeepingParts, startHousekeeping } from '../../src/housekeeping.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
 
@@ -15,13 +15,14 @@ describe('housekeeping', () => {
     vi.useRealTimers();
   });
 
-  const start = (purge: (before: Date) => Promise<typeof NOTHING>) =>
+  const start = (purge: (before: Date) => Promise<typeof NOTHING>, changes: Partial<HousekeepingParts> = {}) =>
     startHousekeeping({
       store: { purge },
       users: { outdated: async () => ({ users: [], total: 3, next: undefined, modelId: 'm' }) },
       metrics: new Metrics(),
       logger: createLogger('silent'),
       attemptRetentionMs: 30 * 24 * HOUR_MS,
+      ...changes,
     });
 
   it('purges soon after the start, step by step until nothing is left, and again every hour', async () => {
@@ -53,5 +54,13 @@ describe('housekeeping', () => {
     await housekeeping.close();
     await vi.advanceTimersByTimeAsync(HOUR_MS);
     expect(purge).toHaveBeenCalledTimes(steps);
+  });
+
+  it('keeps every attempt when no retention is set', async () => {
+    const purge = vi.fn(async (_before: Date) => NOTHING);
+    const housekeeping = start(purge, { attemptRetentionMs: undefined });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(purge.mock.calls).toEqual([[new Date(0)]]);
+    await housekeeping.close();
   });
 });
