@@ -349,6 +349,18 @@ describe('strangers', () => {
     expect(await outcomes()).toEqual({ crowded: 5, admitted: 1 });
   });
 
+  it('that Twilio has signed give their places back', async () => {
+    const { url, server } = await serve({ config: signed, limits: { maxAwaiting: 1, startTimeoutMs: 60_000 } });
+    for (let i = 0; i < 3; i++) {
+      const { socket, open, closed, refused } = twilio(url);
+      expect(await Promise.race([open, refused])).toBeUndefined();
+      expect(await twilio(url).refused).toBe(503);
+      socket.close(1000);
+      await closed;
+      await expect.poll(() => server.connections).toBe(0);
+    }
+  });
+
   it.each([
     ['shows a token nobody knows', 'bad_token', (socket: WebSocket) => socket.send('{"event":"start","start":{}}')],
     ['says nothing', 'no_start', () => undefined],
@@ -356,7 +368,7 @@ describe('strangers', () => {
   ])('are refused for a while when one address often %s', async (_what, outcome, act) => {
     const { url, outcomes, tokens } = await serve({
       config: signed,
-      limits: { maxFailuresPerMinute: 2, startTimeoutMs: 200 },
+      limits: { maxFailuresPerMinute: 2, startTimeoutMs: outcome === 'no_start' ? 200 : 60_000 },
     });
     for (const token of ['tok-1', 'tok-2']) {
       const { socket, open, closed } = bare(url, streamPath('telnyx', token), from('192.0.2.1'));

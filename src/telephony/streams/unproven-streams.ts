@@ -35,6 +35,11 @@ export class UnprovenStreams {
     this.#limits = limits;
   }
 
+  /** How many addresses have connections that wait. */
+  get addresses(): number {
+    return this.#awaiting.size;
+  }
+
   /** Why a connection with this token in its path is not to be taken; undefined = it may come in. */
   refusal(address: string, platform: StreamPlatform, token: string | undefined): UnprovenRefusal | undefined {
     const { maxAwaiting, maxFailuresPerMinute } = this.#limits;

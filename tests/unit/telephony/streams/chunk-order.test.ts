@@ -62,6 +62,23 @@ describe('ChunkOrder', () => {
     expect(late()).toBe(0);
   });
 
+  it('gives out what still waits before the sender counts anew', () => {
+    const { push, delivered, flush } = order();
+    push(...range(1, 100), 102, ...range(1, 10));
+    flush();
+    expect(delivered).toEqual([...range(1, 100), 102, ...range(1, 10)]);
+  });
+
+  it('takes a piece up to 64 back for late, and one further back for a new count', () => {
+    const { push, delivered, late, flush } = order();
+    push(...range(1, 100), 37);
+    expect(late()).toBe(1);
+    push(36);
+    flush();
+    expect(late()).toBe(1);
+    expect(delivered).toEqual([...range(1, 100), 36]);
+  });
+
   it('gives out what still waits at the end', () => {
     const { push, delivered, flush } = order();
     push(3, 1);

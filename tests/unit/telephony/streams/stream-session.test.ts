@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { WebSocket } from 'ws';
 import type { ArrivingStream } from '../../../../src/domain/calls/calls.js';
 import type { CallEnd } from '../../../../src/domain/ports/call-source.js';
@@ -209,6 +209,14 @@ it('fails when the sink throws, and does not call it again', async () => {
 });
 
 describe('a peer that sends faster than any call', () => {
+  // However long a busy machine takes: all of it comes at once.
+  beforeEach(() => {
+    vi.spyOn(performance, 'now').mockReturnValue(performance.now());
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
   async function opened() {
     const stop = new AbortController();
     const { socket } = session(async ({ source }) => {
@@ -242,5 +250,28 @@ describe('a peer that sends faster than any call', () => {
     for (let i = 0; i < 100; i++) socket.emit('message', message, false);
     expect(socket.pauses).toBe(0);
     stop.abort();
+  });
+});
+
+describe('the time for an admission', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('ends with the admission: the stream goes on as long as the call', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const sink = notes();
+    const { socket, outcomes } = session(async ({ source }) => {
+      await source.open(sink, open);
+      return true;
+    });
+    socket.say(START);
+    await turn();
+    await turn();
+    vi.advanceTimersByTime(STREAM_LIMITS.admissionTimeoutMs + STREAM_LIMITS.startTimeoutMs);
+    socket.say(media(0x80));
+    expect(sink.heard).toEqual([32_124 / 32_768]);
+    expect(socket.closes).toEqual([]);
+    expect(await outcomes()).toEqual(['admitted']);
   });
 });
