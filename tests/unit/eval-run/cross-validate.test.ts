@@ -109,6 +109,15 @@ describe('crossValidate', () => {
     expect(calibrated!.saved.value).toBeGreaterThan(0.15);
   });
 
+  it('averages what the cuts say of a trial: one cut taken twice says the same', () => {
+    const trials = scored((target, chance) => (target ? 2 + 3 * chance : 3 * chance), 5);
+    const [once, twice] = [cuts.slice(0, 1), [cuts[0]!, cuts[0]!]].map(
+      (of) => crossValidate([{ name: 'toy', trials }], of, bootstrap)!,
+    );
+    expect(new Set(Array.from(once!.llrs[0]!.scores)).size).toBeGreaterThan(10);
+    expect(twice).toEqual(once);
+  });
+
   it('does not try with too few people', () => {
     const few = scored((target, chance) => (target ? 1 + chance : chance), 4);
     const nobody = () => undefined;

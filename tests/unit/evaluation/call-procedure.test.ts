@@ -63,6 +63,12 @@ describe('the rates of the procedure', () => {
     });
     expect(() => procedureRates([call(true, 5)], calibration, rule)).toThrow(/nontarget/);
   });
+
+  it('have the median of amounts of speech, not of their digits', () => {
+    const acceptedAt = (seconds: number) => call(true, ...new Array<number>(seconds - 2).fill(1), 5);
+    const calls = [acceptedAt(10), acceptedAt(2), acceptedAt(9), call(false, 1)];
+    expect(procedureRates(calls, calibration, rule)).toMatchObject({ ownersAccepted: 1, medianNetSpeechMs: 9000 });
+  });
 });
 
 describe('the budget', () => {
@@ -83,6 +89,19 @@ describe('the budget', () => {
     expect(independent.earlyShare).toBeLessThan(0.2);
     expect(alike.earlyShare).toBe(0.5);
     for (const { earlyShare, finalShare } of [independent, alike]) expect(earlyShare).toBeLessThanOrEqual(finalShare);
+  });
+
+  it('stays a little below the claim, because it was chosen on these very calls', () => {
+    const futility = { minNetSpeechMs: 6000, fmr: 0.999 };
+    // 400 strangers, of whom the claim at 0.536 stands for 39.96: with so many that any budget accepts.
+    const choose = (matches: number) => {
+      const calls = Array.from({ length: 400 }, (_, index) =>
+        index < matches ? call(false, 4, 4) : call(false, 1, 1),
+      );
+      return chooseShares(calls, { tails, futility }, 2000);
+    };
+    expect(choose(37)).toEqual({ earlyShare: 0.5, finalShare: 0.5 });
+    expect(choose(39)).toEqual({ earlyShare: 0.05, finalShare: 0.1 });
   });
 
   it('is the smallest there is when the calls are too few to judge any claim', () => {

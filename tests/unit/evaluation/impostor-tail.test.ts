@@ -50,6 +50,46 @@ describe('the impostor tail', () => {
     expect(fitImpostorTails([{ netSpeechMs: 3000, normScores: alike }])).toEqual([]);
   });
 
+  it('is what was observed up to the ten highest scores, and from there on an exponential of their mean excess', () => {
+    const knotsOf = (count: number) => {
+      const normScores = Array.from({ length: count }, (_, index) => index + 1);
+      return fitImpostorTails([{ netSpeechMs: 3000, normScores }])[0]?.knots;
+    };
+    // The ten highest exceed the next one by 5.5 on average: the claim halves with every 5.5 ln 2.
+    expect(knotsOf(100)).toEqual([
+      [10, 0.9],
+      [30, 0.7],
+      [50, 0.5],
+      [70, 0.3],
+      [80, 0.2],
+      [90, 0.1],
+      [93.8123, 0.05],
+      [98.8519, 0.02],
+      [102.6642, 0.01],
+      [106.4765, 0.005],
+      [111.5161, 0.002],
+      [115.3284, 0.001],
+      [127.9927, 0.0001],
+    ]);
+    expect(MIN_IMPOSTOR_SCORES).toBe(50);
+    expect(knotsOf(50)).toEqual([
+      [5, 0.9],
+      [15, 0.7],
+      [25, 0.5],
+      [35, 0.3],
+      [40, 0.2],
+      [43.8123, 0.1],
+      [47.6246, 0.05],
+      [52.6642, 0.02],
+      [56.4765, 0.01],
+      [60.2888, 0.005],
+      [65.3284, 0.002],
+      [69.1407, 0.001],
+      [81.805, 0.0001],
+    ]);
+    expect(knotsOf(49)).toBeUndefined();
+  });
+
   it('extends earlier where there are few scores', () => {
     const calibration = calibrationOf(3000, exponential(100, 1));
     for (const fmr of [0.5, 0.1, 0.01]) {
