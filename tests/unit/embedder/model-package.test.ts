@@ -120,6 +120,13 @@ describe('loadModelPackage', () => {
     await expect(load()).rejects.toThrow('cohort.f32: embedding 1 is not of unit length');
   });
 
+  it('refuses a cohort that is not the one of the manifest, be it of the same size and of unit length', async () => {
+    const bytes = readFileSync(path('cohort.f32'));
+    const [first, second] = [bytes.subarray(0, 192 * 4), bytes.subarray(192 * 4, 2 * 192 * 4)];
+    writeFileSync(path('cohort.f32'), Buffer.concat([second, first, bytes.subarray(2 * 192 * 4)]));
+    await expect(load()).rejects.toThrow('cohort.f32: has SHA-256');
+  });
+
   it('says of a package that was only downloaded what is still to be made', async () => {
     const raw = toyNetworkFolder('features', { raw: true });
     try {
