@@ -55,6 +55,21 @@ describe('levels', () => {
     expect(Math.abs(report.snrDb! - 10)).toBeLessThan(0.6);
   });
 
+  it('have an SNR that is no better for the noise in the speech', () => {
+    const meter = new QualityMeter();
+    // 3 dB of voice over noise of -30 dBFS: speech and noise together are 4.8 dB over it.
+    push(meter, noise(200 * FRAME_SAMPLES, 10 ** (-30 / 20)), false);
+    const amplitude = Math.SQRT2 * 10 ** (-27 / 20);
+    const tone = sine(400, { rateHz: RATE_HZ, samples: 200 * FRAME_SAMPLES, amplitude });
+    const hiss = noise(tone.length, 10 ** (-30 / 20), 9);
+    push(
+      meter,
+      tone.map((value, i) => value + hiss[i]!),
+      true,
+    );
+    expect(Math.abs(meter.report().snrDb! - 3)).toBeLessThan(0.5);
+  });
+
   it('have no SNR without a frame that is not speech', () => {
     const report = reportOfSpeech(syllables(10 * FRAME_SAMPLES, RATE_HZ));
     expect(report.speechLevelDb).toBeLessThan(0);

@@ -413,18 +413,24 @@ describe('stopping', () => {
 
 describe('clipping', () => {
   /** A voice-like tone with pauses, cut off at full scale, as it comes at another rate. */
-  const tone = (rateHz: number, gain: number) =>
+  const tone = (rateHz: number, gain: number, toneHz = 350) =>
     Float32Array.from({ length: rateHz * 2 }, (_, i) => {
       const speaking = Math.floor((i * 4) / rateHz) % 2 === 0;
-      return speaking ? Math.max(-1, Math.min(1, gain * Math.sin((2 * Math.PI * 350 * i) / rateHz))) : 0;
+      return speaking ? Math.max(-1, Math.min(1, gain * Math.sin((2 * Math.PI * toneHz * i) / rateHz))) : 0;
     });
-  const clippedRatioOf = async (rateHz: number, gain: number) => {
+  const clippedRatioOf = async (rateHz: number, gain: number, toneHz?: number) => {
     detector.probabilityOf = (frame) => (frame.some((sample) => Math.abs(sample) > 0.05) ? 0.95 : 0.05);
     const speech = listener();
-    speech.push({ samples: tone(rateHz, gain), sampleRateHz: rateHz, track: 'caller', startMs: 0 });
+    speech.push({ samples: tone(rateHz, gain, toneHz), sampleRateHz: rateHz, track: 'caller', startMs: 0 });
     await speech.finish();
     return speech.qualityReport().clippedRatio;
   };
+
+  it('is counted before resampling rounds it off', async () => {
+    // At the detector's rate such a top lasts less than two samples.
+    expect(await clippedRatioOf(48_000, 2, 1500)).toBeGreaterThan(0.5);
+    expect(await clippedRatioOf(48_000, 0.9, 1500)).toBe(0);
+  });
 
   it.each([8000, 16_000, 24_000])('is seen in audio of %i Hz, whatever resampling makes of it', async (rateHz) => {
     expect(await clippedRatioOf(rateHz, 4)).toBeGreaterThan(0.5);

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { CallerSpeech } from '../../../../src/domain/caller-speech/caller-speech.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import type { EnrolledUser } from '../../../../src/domain/ports/auth-store.js';
@@ -160,6 +160,21 @@ describe('the looks at a call', () => {
     start({ sample: 0 });
     await say(0, 3);
     expect(looks.latest).toMatchObject({ decision: 'reject', reason: 'replayed_audio' });
+  });
+
+  it.each([
+    ['reject', 'no_match', { snrDb: 3.1, clippedRatio: 0 }],
+    ['inconclusive', 'low_quality', { snrDb: 2.9, clippedRatio: 0 }],
+    ['reject', 'no_match', { snrDb: 20, clippedRatio: 0.1 }],
+    ['inconclusive', 'low_quality', { snrDb: 20, clippedRatio: 0.101 }],
+    ['reject', 'no_match', { snrDb: undefined, clippedRatio: 0 }],
+    ['inconclusive', 'low_quality', { snrDb: undefined, clippedRatio: 0.101 }],
+  ] as const)('%s a stranger: %s at %o', async (decision, reason, quality) => {
+    vi.spyOn(speech, 'qualityReport').mockReturnValue({ ...speech.qualityReport(), ...quality });
+    await say(40, 4);
+    await speech.finish();
+    await looks.finalLook(speech);
+    expect(looks.latest).toMatchObject({ kind: 'decided', decision, reason });
   });
 
   it('do not blame a caller whom the line drowns', async () => {
