@@ -1,0 +1,103 @@
+/** What a call that is listened to does when its questions are given up, its detector fails, or its audio is a mix. */
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallFacts, CallVerificationAnswer, CallVerificationQuestion } from '../../src/domain/calls/calls.js';
+import { VoiceAuthError } from '../../src/domain/errors.js';
+import { ToyCall } from '../support/toy-calls.js';
+import { factsOf, openCall, questionOf, ToyProcess } from '../support/toy-calls-service.js';
+import { toySpeech } from '../support/toy-models.js';
+import { play } from '../support/toy-service.js';
+import { toyWorld } from '../support/toy-world.js';
+
+const OWNER = { degrees: 1, seconds: 4 };
+/** Whole batches of the detector, and too little for a verification. */
+const A_WORD = toySpeech(1, 48);
+
+const world = toyWorld();
+const gone = new VoiceAuthError('InferenceUnavailable', 'gone');
+let here: ToyProcess;
+
+beforeEach(async () => {
+  await world.service.enroll(world.userId, { degrees: 0, seconds: 5 });
+  here = new ToyProcess(world.store, world.calls);
+});
+afterEach(() => here.service.close());
+
+function decided(answer: CallVerificationAnswer) {
+  if (answer.kind !== 'decided') throw new Error(`the answer is ${answer.kind}`);
+  return answer.result;
+}
+
+/** Asks whether the owner is calling, under a request id of its own. */
+function ask(call: CallFacts, changes: Partial<CallVerificationQuestion> = {}): Promise<CallVerificationAnswer> {
+  return here.service.verify(questionOf(call, { requestId: randomUUID(), userId: world.userId, ...changes }));
+}
+
+/** Until looks are taken for somebody. */
+async function claimed({ callId }: CallFacts): Promise<void> {
+  await expect.poll(async () => (await here.service.status('vapi', callId))?.claimed).toBe(true);
+}
+
+it('an asker who has left before asking gets no accept on record, be it decided already', async () => {
+  const { call, audio } = await openCall(here);
+  expect(decided(await ask(call, { deadlineMs: 300 })).decision).toBe('inconclusive');
+  await play(audio, OWNER);
+  await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBeGreaterThan(0);
+  const answer = await ask(call, { signal: AbortSignal.abort() });
+  expect(decided(answer)).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });
+  expect(await world.recorded()).toEqual(['inconclusive/deadline', expect.stringMatching(/^inconclusive\//)]);
+});
+
+describe('a fault of the detector', () => {
+  it('before enough was said is the answer, once: the next question is about what is said from then on', async () => {
+    const { call, audio } = await openCall(here);
+    const asking = expect(ask(call)).rejects.toMatchObject({ code: 'InferenceUnavailable' });
+    await claimed(call);
+    here.toys.detector.failure = gone;
+    await play(audio, A_WORD);
+    await asking;
+    here.toys.detector.failure = undefined;
+    expect(decided(await ask(call, { deadlineMs: 300 })).decision).toBe('inconclusive');
+    await play(audio, OWNER);
+    expect(decided(await ask(call)).decision).toBe('accept');
+  });
+
+  it('does not end the looks for whoever is claimed', async () => {
+    const { call, audio } = await openCall(here);
+    expect(decided(await ask(call, { deadlineMs: 300 })).decision).toBe('inconclusive');
+    here.toys.detector.failure = gone;
+    await play(audio, A_WORD);
+    here.toys.detector.failure = undefined;
+    expect(here.toys.embedder.windowsMs).toEqual([]);
+    await play(audio, OWNER);
+    expect(await here.service.status('vapi', call.callId)).toMatchObject({ claimed: true, looks: 1 });
+  });
+});
+
+describe('a mix of caller and agent', () => {
+  const MIX = { degrees: 30, seconds: 4 };
+
+  it('is not listened to on where we dialled', async () => {
+    const { call, audio } = await openCall(here);
+    await play(audio, MIX, 'mixed');
+    expect(decided(await ask(call))).toMatchObject({ decision: 'inconclusive', reason: 'mixed_audio' });
+    expect(audio.stopped).toBe(true);
+  });
+
+  it('keeps its connection where the platform dialled us: its call may end with it', async () => {
+    const ticket = await here.service.expect({
+      platform: 'twilio',
+      callId: undefined,
+      userId: world.userId,
+      callerNumber: undefined,
+      correlationId: 'expect-0001',
+    });
+    const audio = new ToyCall();
+    expect(await here.service.admit({ platform: 'twilio', token: ticket.token, source: audio })).toBe(true);
+    await audio.opened;
+    await play(audio, MIX, 'mixed');
+    const call = factsOf({ platform: 'twilio', callId: ticket.callId, listenUrl: undefined });
+    expect(decided(await ask(call))).toMatchObject({ decision: 'inconclusive', reason: 'mixed_audio' });
+    expect(audio.stopped).toBe(false);
+  });
+});
