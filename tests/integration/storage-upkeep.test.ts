@@ -148,6 +148,47 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     await database.close();
   });
 
+  it('keep what was removed from large tables until the database is closed, which is said once', async () => {
+    const database = await openTestDatabase(databaseDir());
+    const [statements, lines]: [string[], string[]] = [[], []];
+    let looks = 0;
+    const watched: Pick<EmbeddedDatabase, 'transaction' | 'maintain'> = {
+      transaction: (asked) => {
+        if (asked.some(({ sql }) => sql.includes('embedded.scrubbed'))) looks++;
+        return database.transaction(asked);
+      },
+      maintain: (sql, limitMs) => {
+        statements.push(sql);
+        return database.maintain(sql, limitMs);
+      },
+    };
+    const upkeep = await Upkeep.start(watched, {
+      databaseDir: databaseDir(),
+      logger: createLogger('warn', { write: (line) => lines.push(line) }),
+      lookEveryMs: 5,
+      pauseFactor: 0,
+      maxRewriteBytes: 0,
+    });
+    const store = storeOn(database);
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId, { phone: PHONE }));
+    const traces = [...(await tracesOf(database, userId)), Buffer.from(PHONE)];
+    await store.eraseUser(userId, by);
+    const before = looks;
+    await eventually(() => expect(looks).toBeGreaterThan(before + 5));
+    const rewritten = () => statements.filter((sql) => sql.startsWith('vacuum full'));
+    expect(rewritten()).toEqual([]);
+    const said = lines.map((line) => JSON.parse(line) as { readonly event: string; readonly tables: string[] });
+    expect(said.map(({ event }) => event)).toEqual(said.map(() => 'scrub_postponed'));
+    const tables = said.flatMap((line) => line.tables);
+    expect(tables.length).toBe(6);
+    expect(new Set(tables).size).toBe(6);
+    await upkeep.close();
+    expect(rewritten()).toHaveLength(6);
+    expect(await filesWith(traces)).toEqual([]);
+    await database.close();
+  });
+
   it('lose what an earlier version has put into log files set aside for reuse', async () => {
     const traces = await eraseAndLeave();
     const earlier = await PGlite.create({ dataDir: databaseDir(), startParams: [...PGlite.defaultStartParams] });
