@@ -110,6 +110,15 @@ describe('the limit per user', () => {
     expect(t.verifications).toHaveLength(4);
   });
 
+  it('does not announce its numbers, which are not those of the asker', async () => {
+    const t = testApp({ userRateLimitPerMinute: 1 });
+    for (const expected of [200, 429]) {
+      const { status, headers } = await verify(t);
+      expect(status).toBe(expected);
+      expect(Object.keys(headers).filter((name) => name.startsWith('ratelimit'))).toEqual([]);
+    }
+  });
+
   it('does not count requests that name nobody', async () => {
     const t = testApp({ userRateLimitPerMinute: 1 });
     for (let i = 0; i < 3; i++) expect((await verify(t, 'nobody')).status).toBe(400);

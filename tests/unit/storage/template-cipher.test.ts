@@ -74,6 +74,18 @@ describe('template cipher', () => {
     }
   });
 
+  it('takes ids for the same in any spelling, as the database does', () => {
+    const id = '0A1B2C3D-0000-4000-8000-00000000000F';
+    const contexts = (spelled: string): TemplateContext[] => [
+      { ...voiceprint, userId: spelled },
+      { kind: 'sample', userId: spelled, modelId: 'a-model', sampleId: spelled },
+    ];
+    const lower = contexts(id.toLowerCase());
+    contexts(id).forEach((context, index) => {
+      expect(cipher.decrypt(cipher.encrypt(embedding, context), lower[index]!)).toEqual(embedding);
+    });
+  });
+
   it('encrypts with the first key and decrypts with all', () => {
     const [first, second] = [createEncryptionKeyEntry(), createEncryptionKeyEntry()];
     const old = new TemplateCipher([first]).encrypt(embedding, voiceprint);

@@ -157,6 +157,21 @@ describe('a verdict that comes late', () => {
     expect(h.vapi.delivered).toHaveLength(1);
   });
 
+  it('that gave way leaves the one that took its place to end with the call', async () => {
+    const h = openQuestion();
+    const ask = (id: string) =>
+      h.deliver({ type: 'tool-calls', toolCalls: [{ id, name: 'verify_caller' }], call: callObject() });
+    await ask('first');
+    await ask('second');
+    await eventually(async () =>
+      expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'stopped' })).toBe(1),
+    );
+    await h.deliver({ type: 'end-of-call-report', call: callObject() });
+    expect(h.late().map(({ signal }) => signal.aborted)).toEqual([true, true]);
+    await h.webhook.close();
+    expect(h.vapi.delivered).toEqual([]);
+  });
+
   it('gives way also when the new question is answered at once', async () => {
     const h = openQuestion();
     await h.deliver(toolMessage('verify_caller'));

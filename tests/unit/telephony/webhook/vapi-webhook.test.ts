@@ -4,6 +4,7 @@ import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { deferred } from '../../../support/deferred.js';
 import { eventually } from '../../../support/eventually.js';
 import { privacyLeaks } from '../../../support/privacy.js';
+import { settled } from '../../../support/toy-models.js';
 import {
   CALL_FACTS,
   CALL_ID,
@@ -41,7 +42,7 @@ describe('events of a call', () => {
     const closing = h.webhook.close().then(() => {
       closed = true;
     });
-    await Promise.resolve();
+    await settled();
     expect(closed).toBe(false);
     resolve();
     await closing;

@@ -128,6 +128,7 @@ describe('a signature', () => {
     ['with dirt after it', signed(`${VECTORS.sha256}zz`), {}],
     ['in the other encoding', signed(VECTORS.sha256Base64), {}],
     ['without its prefix', signed(VECTORS.sha256), { prefix: 'sha256=' }],
+    ['with another prefix', signed(`sha512=${VECTORS.sha256}`), { prefix: 'sha256=' }],
     ['with a prefix nobody expects', signed(`sha256=${VECTORS.sha256}`), {}],
     ['without a time', { 'x-signature': VECTORS.sha256 }, {}],
     ['with another time', signed(VECTORS.sha256, '1720071551'), {}],
