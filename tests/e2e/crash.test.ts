@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Json } from '../../src/cli/client.js';
 import { type ListenSimulator, startListenSimulator } from '../../src/telephony/simulator/listen-server.js';
 import { eventually } from '../support/eventually.js';
-import { type LocalService, startLocalService } from '../support/local-service.js';
+import { fetchText, type LocalService, metricSum, startLocalService } from '../support/local-service.js';
 import { childProcesses } from '../support/process-tree.js';
 import { VOICE_RATE_HZ, voicePath, voiceSamples } from '../support/voices.js';
 
@@ -20,8 +20,9 @@ let dataDir: string;
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'voice-auth-crash-'));
-  const script = { caller: voiceSamples('alice-call-1'), sampleRateHz: VOICE_RATE_HZ, variant: { speed: 8 } };
-  simulator = await startListenSimulator({ call: () => script });
+  const caller = voiceSamples('alice-call-1');
+  const script = (speed: number) => ({ caller, sampleRateHz: VOICE_RATE_HZ, variant: { speed } });
+  simulator = await startListenSimulator({ call: (callId) => script(callId.startsWith('slow') ? 1 : 8) });
   const service = await startLocalService({}, { dataDir });
   await service.client.upload('/api/v1/enroll', voicePath('alice-enroll'), { user_id: userId });
   await service.close();
@@ -33,11 +34,15 @@ afterAll(async () => {
 });
 
 /** Starts `CALLS` verifications; `onAnswer` sees each answer as it comes. Resolves when all have ended one way or another. */
-function verifyMany(service: LocalService, onAnswer: (result: Json) => void): Promise<unknown> {
+function verifyMany(
+  service: LocalService,
+  onAnswer: (result: Json) => void,
+  name: 'call' | 'slow' = 'call',
+): Promise<unknown> {
   return Promise.allSettled(
     Array.from({ length: CALLS }, async (_, call) =>
       onAnswer(
-        await service.client.post('/api/v1/verify-password', { userId, listenUrl: simulator.url(`call-${call}`) }),
+        await service.client.post('/api/v1/verify-password', { userId, listenUrl: simulator.url(`${name}-${call}`) }),
       ),
     ),
   );
@@ -83,9 +88,18 @@ describe('crashes', () => {
   it('goes on when its inference children are killed in the middle of calls', async () => {
     const service = await startLocalService({}, { dataDir });
     const outcomes: Json[] = [];
-    const calls = verifyMany(service, (result) => outcomes.push(result));
+    const metric = async (name: string) => metricSum(await fetchText(service, '/metrics'), `voice_auth_${name}`);
+    const before = await metric('inference_seconds_count');
+    // At the speed of speech, so that none is over when all are being judged.
+    const calls = verifyMany(service, (result) => outcomes.push(result), 'slow');
+    await listening(service, CALLS);
+    await expect.poll(() => metric('inference_seconds_count')).toBeGreaterThan(before);
+    expect(outcomes).toEqual([]);
     const children = await childProcesses(service.server.pid, 'inference-child');
     expect(children.length).toBeGreaterThan(0);
+    // Held until requests wait, so that each of them is killed with one that it has not answered.
+    for (const pid of children) process.kill(pid, 'SIGSTOP');
+    await expect.poll(() => metric('inference_waiting')).toBeGreaterThan(0);
     for (const pid of children) process.kill(pid, 'SIGKILL');
     await calls;
     expect(outcomes.filter(({ success }) => success === true).length).toBe(CALLS);
