@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseDegradation } from '../../../src/eval-run/degradations.js';
 import { type EmbeddingJob, type EmbedOptions, embedRecordings } from '../../../src/eval-run/embed-recordings.js';
 import { EmbeddingCache } from '../../../src/eval-run/embedding-cache.js';
+import type { Recording } from '../../../src/eval-run/read-corpus.js';
 import type { SpeechPath } from '../../../src/eval-run/service-path.js';
 
 let folder: string;
@@ -18,12 +19,12 @@ afterEach(() => rm(folder, { recursive: true }));
 interface Change {
   readonly path?: Partial<SpeechPath>;
   readonly options?: Partial<EmbedOptions>;
-  readonly part?: { readonly fromS: number; readonly toS: number };
+  readonly stretches?: Recording['stretches'];
   readonly condition?: string;
 }
 
 /** Embeds one recording with noise in it, in a way that differs from the plain one by `change`; how often the model was asked. */
-async function timesEmbedded({ path, options, part, condition = 'noise-10db' }: Change): Promise<number> {
+async function timesEmbedded({ path, options, stretches, condition = 'noise-10db' }: Change): Promise<number> {
   let times = 0;
   const job: EmbeddingJob = {
     recording: {
@@ -32,7 +33,7 @@ async function timesEmbedded({ path, options, part, condition = 'noise-10db' }: 
       session: 'c/ann/1',
       corpus: 'c',
       path: join(folder, 'ann.wav'),
-      part: part ?? { fromS: 0, toS: 1 },
+      stretches: stretches ?? [{ fromS: 0, toS: 1 }],
     },
     degradation: parseDegradation(condition),
     segments: [{ kind: 'all' }],
@@ -76,7 +77,7 @@ const CHANGES: readonly (readonly [string, Change])[] = [
   ['longest speech', { options: { maxSpeechMs: 10_000 } }],
   ['noise', { options: { noiseHash: 'street' } }],
   ['condition', { condition: 'noise-5db' }],
-  ['stretch of the recording', { part: { fromS: 1, toS: 2 } }],
+  ['stretch of the recording', { stretches: [{ fromS: 1, toS: 2 }] }],
 ];
 
 it.each(CHANGES)('embeds anew with another %s, once', async (_what, change) => {
