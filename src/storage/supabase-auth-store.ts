@@ -126,6 +126,7 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
         p_correlation_id: record.correlationId,
         p_actor: record.actor,
         ...(record.replacesModelId === undefined ? {} : { p_replaces_model: record.replacesModelId }),
+        ...(record.phoneMustBeFree ? { p_phone_must_be_free: true } : {}),
       },
       savedEnrollmentRow,
     );

@@ -60,8 +60,10 @@ export class SupabaseCallStore implements CallStore {
   callRequest(
     call: CallKey,
     requestId: string,
+    asker: string,
   ): Promise<{ readonly answer: StoredAnswer | undefined; readonly alive: boolean }> {
-    return this.#database.call('va_call_request', { ...keyArgs(call), p_request_id: requestId }, requestRow);
+    const args = { ...keyArgs(call), p_request_id: requestId, p_asker: asker };
+    return this.#database.call('va_call_request', args, requestRow);
   }
 
   async answerCall(call: CallKey, requestId: string, answer: StoredAnswer): Promise<void> {

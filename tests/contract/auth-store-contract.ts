@@ -49,6 +49,31 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
       expect((await storage.store.findUser(userId))?.samples).toHaveLength(1);
     });
 
+    it('gives a number that must be free to one person, however many ask at once', async () => {
+      const { store, calls } = storage;
+      const phone = `+1415${randomUUID().replaceAll(/\D/g, '').padEnd(7, '4').slice(0, 7)}`;
+      const people = Array.from({ length: 4 }, newUser);
+      const saving = people.map((userId) =>
+        store.saveEnrollment(enrollmentOf(userId, { phone, phoneMustBeFree: true })),
+      );
+      const outcomes = await Promise.allSettled(saving);
+      const refused = outcomes.filter(({ status }) => status === 'rejected');
+      expect(refused).toHaveLength(3);
+      for (const outcome of refused) {
+        expect(outcome).toMatchObject({
+          reason: { code: 'EnrollmentConflict', message: "The caller's number belongs to another enrolled user" },
+        });
+      }
+      const [owner, ...others] = await calls.usersByPhone(phone);
+      expect([people.includes(owner ?? ''), others]).toEqual([true, []]);
+      // It stays theirs, and whoever may say so can give it to somebody else as well.
+      const { voiceprint } = (await store.findUser(owner ?? '')) ?? {};
+      const more = { phone, phoneMustBeFree: true, expectedVersion: voiceprint?.version ?? 0 };
+      await store.saveEnrollment(enrollmentOf(owner ?? '', more));
+      await store.saveEnrollment(enrollmentOf(newUser(), { phone }));
+      expect(await calls.usersByPhone(phone)).toHaveLength(2);
+    });
+
     it('refuses ids that are not UUIDs', async () => {
       await expect(storage.store.findUser("x' or true --")).rejects.toMatchObject({ code: 'ValidationError' });
     });
@@ -452,6 +477,17 @@ export function describeAuthStore(backend: string, open: () => Promise<Storage>)
         expect(next.hits).toBe(1);
         expect(next.resetAt.getTime()).toBeGreaterThan(first.resetAt.getTime());
       });
+    });
+
+    it('begins a window anew that ends later than one begun now would', async () => {
+      const { store } = storage;
+      const key = `ip:${randomUUID()}`;
+      // As after a clock that ran ahead by an hour was put right.
+      expect((await store.hit(key, 3_660_000)).hits).toBe(1);
+      expect((await store.hit(key, 3_660_000)).hits).toBe(2);
+      const { hits, resetAt } = await store.hit(key, 60_000);
+      expect([hits, resetAt.getTime() < Date.now() + 1_800_000]).toEqual([1, true]);
+      expect((await store.hit(key, 60_000)).hits).toBe(2);
     });
 
     it('has an audit trail that verifies', async () => {

@@ -178,10 +178,12 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       ]);
       expect(questions[0]?.remainingMs).toBeGreaterThan(0);
       expect(questions[0]?.remainingMs).toBeLessThanOrEqual(20_000);
-      expect(await calls.callRequest(call, 'tool-1')).toEqual({ answer: undefined, alive: true });
+      expect(await calls.callRequest(call, 'tool-1', here)).toEqual({ answer: undefined, alive: true });
+      // Whoever has the call itself need not wait for anybody.
+      expect(await calls.callRequest(call, 'tool-1', there)).toEqual({ answer: undefined, alive: false });
       const answer = decided(userId);
       await calls.answerCall(call, 'tool-1', answer);
-      expect(await calls.callRequest(call, 'tool-1')).toEqual({ answer, alive: true });
+      expect(await calls.callRequest(call, 'tool-1', here)).toEqual({ answer, alive: true });
       expect(await calls.askCall(asking(call))).toMatchObject({ answer });
       expect(await calls.askCall(asking(call, { asker: there }))).toMatchObject({ answer });
       expect(await ofCall()).toEqual([]);
@@ -195,7 +197,7 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       await calls.askCall(asking(call));
       const fault: StoredAnswer = { kind: 'error', code: 'ListenConnectionError', message: 'refused' };
       await calls.answerCall(call, 'tool-1', fault);
-      expect(await calls.callRequest(call, 'tool-1')).toEqual({ answer: fault, alive: true });
+      expect(await calls.callRequest(call, 'tool-1', here)).toEqual({ answer: fault, alive: true });
       expect(await calls.askCall(asking(call))).toMatchObject({ answer: undefined });
       const { questions } = await calls.pollCalls(there);
       expect(questions.filter(({ callId }) => callId === call.callId)).toHaveLength(1);
@@ -302,11 +304,11 @@ export function describeCallStore(backend: string, open: () => Promise<Storage>)
       await calls.askCall(asking(call));
       await calls.answerCall(call, 'tool-1', decided(userId));
       await storage.store.eraseUser(userId, { correlationId: 'erase-0002', actor: 'test' });
-      expect(await calls.callRequest(call, 'tool-1')).toMatchObject({ answer: undefined });
+      expect(await calls.callRequest(call, 'tool-1', here)).toMatchObject({ answer: undefined });
       // An answer that comes after the erasure is not kept either.
       await calls.askCall(asking(call, { requestId: 'tool-2' }));
       await calls.answerCall(call, 'tool-2', decided(userId));
-      expect(await calls.callRequest(call, 'tool-2')).toMatchObject({ answer: undefined });
+      expect(await calls.callRequest(call, 'tool-2', here)).toMatchObject({ answer: undefined });
     });
 
     it('forgets questions about a person, and their number in others, with the person', async () => {

@@ -323,6 +323,24 @@ describe('enrolling from a call', () => {
     expect(await world.recorded()).toEqual(['accept/match', 'reject/no_match']);
   });
 
+  it('twice at once gives a new number to one person', async () => {
+    const here = startProcess();
+    const fresh = `+1415${randomUUID().replaceAll(/\D/g, '').padEnd(7, '3').slice(0, 7)}`;
+    const { call, audio } = await begun(here, { callerNumber: fresh });
+    const asked = ['enroll-1', 'enroll-2'].map((requestId) => here.service.enroll(enrolling(call, { requestId })));
+    const both = Promise.allSettled(asked);
+    await settled();
+    await play(audio, { degrees: 60, seconds: 4 });
+    const outcomes = await both;
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({
+      reason: { code: 'EnrollmentConflict', message: "The caller's number belongs to another enrolled user" },
+    });
+    const [userId, ...others] = await world.calls.usersByPhone(fresh);
+    expect(others).toEqual([]);
+    await world.store.eraseUser(userId ?? '', { correlationId: 'erase-0009', actor: 'test' });
+  });
+
   it('is not followed by a verification of the very same audio', async () => {
     const here = startProcess();
     const { call, audio } = await begun(here);

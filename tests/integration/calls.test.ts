@@ -403,6 +403,27 @@ describe('two processes', () => {
   });
 });
 
+describe('questions that wait for a process that shuts down', () => {
+  it('are all answered by the one that was asked, which takes the call over with the first of them', async () => {
+    const [here, there] = [startProcess(), startProcess()];
+    neighbours(here, there);
+    const { call } = await openCall(there);
+    const other = randomUUID();
+    await world.service.enroll(other, { degrees: 2, seconds: 5 });
+    const asked = [world.userId, other].map((userId) =>
+      here.service.verify(questionOf(call, { userId, requestId: `about ${userId}`, deadlineMs: 8_000 })),
+    );
+    const both = Promise.all(asked);
+    await expect.poll(async () => (await there.service.status('vapi', call.callId))?.claimed).toBe(true);
+    await settled();
+    await there.service.close();
+    const audio = await dialled(here);
+    await play(audio, OWNER);
+    await play(audio, OWNER);
+    for (const answer of await both) expect(decided(answer).decision).toBe('accept');
+  });
+});
+
 describe('when things go wrong', () => {
   it('a database that is away for a while costs time, not the answer', async () => {
     let away = 3;
@@ -432,7 +453,7 @@ describe('when things go wrong', () => {
     const here = startProcess();
     const { call } = await openCall(here, { callerNumber: number });
     const asking = here.service.verify(questionOf(call));
-    await expect.poll(async () => (await world.calls.callRequest(call, 'tool-1')).alive).toBe(true);
+    await expect.poll(async () => (await world.calls.callRequest(call, 'tool-1', 'nobody')).alive).toBe(true);
     await settled();
     here.toys.shutdown.abort();
     expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });

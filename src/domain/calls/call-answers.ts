@@ -134,9 +134,11 @@ export class CallAnswers {
         throw new VoiceAuthError('EnrollmentConflict', 'The caller was not verified as the enrolled user');
       }
     }
+    const callersNumber = asked.phone === undefined ? await this.callersNumber(question, user, userId) : undefined;
     return enrollment.enroll({
       userId,
-      phone: asked.phone ?? (await this.callersNumber(question, user, userId)),
+      phone: asked.phone ?? callersNumber,
+      phoneMustBeFree: callersNumber !== undefined,
       consentReference: asked.consentReference,
       replaceModel: asked.replaceModel,
       source: { kind: 'call', hear: (wantedMs, signal) => session.hear(wantedMs, { ...limits, signal }) },

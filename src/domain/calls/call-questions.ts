@@ -306,14 +306,16 @@ export class CallQuestions {
     return answer;
   }
 
-  /** Waits for another process. Undefined when it is gone. Throws `Timeout` when it lives and does not answer. */
+  /** Waits for another process. Undefined when it is gone, or the call is this process's now. Throws `Timeout` when it lives and does not answer. */
   private async answerElsewhere(question: CallQuestion, ownDeadline: number): Promise<StoredAnswer | undefined> {
-    const { callStore, ring } = this.deps;
+    const { callStore, owner, ring } = this.deps;
     const { call, requestId, signal } = question;
     const deadline = ownDeadline + REMOTE_GRACE_MS;
     ring();
     for (;;) {
-      const { answer, alive } = await this.persist(deadline, signal, () => callStore.callRequest(call, requestId));
+      const { answer, alive } = await this.persist(deadline, signal, () =>
+        callStore.callRequest(call, requestId, owner),
+      );
       if (answer) return answer;
       if (!alive) return undefined;
       if (performance.now() >= deadline || signal.aborted) {

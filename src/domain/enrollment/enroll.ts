@@ -70,6 +70,7 @@ export class Enrollment implements EnrollmentUseCase {
     const saved = await store.saveEnrollment({
       userId: request.userId,
       phone: request.phone,
+      phoneMustBeFree: request.phoneMustBeFree,
       consentReference: request.consentReference,
       modelId: embedder.modelId,
       expectedVersion: before?.voiceprint?.version ?? 0,

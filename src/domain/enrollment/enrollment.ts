@@ -17,6 +17,8 @@ export interface EnrollmentRequest {
   readonly userId: string;
   /** E.164; undefined keeps what is registered. */
   readonly phone: string | undefined;
+  /** The number is a caller's, which can be forged: it is refused when another enrolled user has it. */
+  readonly phoneMustBeFree?: boolean;
   /** Where the person's consent is on file, as the deployment names it. */
   readonly consentReference: string | undefined;
   readonly source: EnrollmentSource;

@@ -34,6 +34,8 @@ export interface EnrollmentRecord {
   readonly userId: string;
   /** E.164; undefined keeps what is registered. */
   readonly phone: string | undefined;
+  /** Nobody else who is enrolled may have the number. */
+  readonly phoneMustBeFree?: boolean | undefined;
   readonly consentReference: string | undefined;
   readonly modelId: string;
   /** Version read before; 0 when there was no voiceprint. */
@@ -148,7 +150,7 @@ export interface AuthStore {
   findUser(userId: string): Promise<EnrolledUser | undefined>;
   /**
    * Writes user, voiceprint, samples and audit event. Throws `EnrollmentConflict` when the voiceprint has changed since
-   * `expectedVersion` was read or the user is registered with another phone number.
+   * `expectedVersion` was read, the user is registered with another phone number, or the number is not free and must be.
    */
   saveEnrollment(record: EnrollmentRecord): Promise<{ readonly samples: number; readonly version: number }>;
   /**

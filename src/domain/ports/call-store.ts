@@ -91,10 +91,11 @@ export interface CallStore {
    * nobody knows the call. Throws `ValidationError` when the request id was used for another question.
    */
   askCall(asking: CallAsking): Promise<CallAsked | undefined>;
-  /** How a question stands that another process has to answer. */
+  /** How a question stands that another process has to answer; not alive either once that would be `asker` itself. */
   callRequest(
     call: CallKey,
     requestId: string,
+    asker: string,
   ): Promise<{ readonly answer: StoredAnswer | undefined; readonly alive: boolean }>;
   /** The first answer stays; an error may be followed by an answer. */
   answerCall(call: CallKey, requestId: string, answer: StoredAnswer): Promise<void>;
