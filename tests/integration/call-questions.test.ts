@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { UserDirectory } from '../../src/domain/users/user-directory.js';
+import { deferred } from '../support/deferred.js';
 import type { ToyCall } from '../support/toy-calls.js';
 import {
   factsOf,
@@ -240,6 +241,34 @@ describe('a question that is asked again', () => {
     expect(decided(await left).reason).toBe('deadline');
     await play(audio, OWNER);
     expect(decided(await here.service.verify(questionOf(call)))).toMatchObject({ decision: 'accept' });
+    expect(await world.recorded()).toEqual(['accept/match', 'inconclusive/deadline']);
+  });
+
+  it('while it is being given up is answered anew', async () => {
+    const recording = deferred<void>();
+    let held = false;
+    const store = replacing(world.store, {
+      recordAttempt: async (record) => {
+        if (record.reason === 'deadline') {
+          held = true;
+          await recording.promise;
+        }
+        return world.store.recordAttempt(record);
+      },
+    });
+    const here = startProcess({ parts: { store } });
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const asker = new AbortController();
+    const left = here.service.verify(questionOf(call, { signal: asker.signal }));
+    await settled();
+    asker.abort();
+    await expect.poll(() => held).toBe(true);
+    const again = here.service.verify(questionOf(call));
+    await settled();
+    recording.resolve();
+    expect(decided(await left).reason).toBe('deadline');
+    await play(audio, OWNER);
+    expect(decided(await again).decision).toBe('accept');
     expect(await world.recorded()).toEqual(['accept/match', 'inconclusive/deadline']);
   });
 

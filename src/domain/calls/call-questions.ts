@@ -89,13 +89,20 @@ export class CallQuestions {
   async ask(question: CallQuestion, asked: Asked): Promise<Exclude<StoredAnswer, { readonly kind: 'error' }>> {
     const name = questionName(question.call, question.requestId);
     const fingerprint = fingerprintOf({ ...asked, actor: undefined });
-    const known = this.open.get(name);
+    const deadline = performance.now() + question.deadlineMs;
+    let known = this.open.get(name);
+    // What is being given up ends with nothing, and under the attempt id of the first time: this is a new question after it.
+    while (known?.left.signal.aborted) {
+      await known.answer.catch(() => undefined);
+      known = this.open.get(name);
+    }
     if (known && known.fingerprint !== fingerprint) {
       throw new VoiceAuthError('ValidationError', 'The request id was used for another question about this call');
     }
-    const deadline = performance.now() + question.deadlineMs;
+    const deadlineMs = deadline - performance.now();
     const open =
-      known ?? this.start(name, fingerprint, (signal) => this.answer({ ...question, signal }, asked, fingerprint));
+      known ??
+      this.start(name, fingerprint, (signal) => this.answer({ ...question, deadlineMs, signal }, asked, fingerprint));
     open.askers++;
     const leave = () => leaveOne(open);
     question.signal.addEventListener('abort', leave, { once: true });
