@@ -112,7 +112,7 @@ export const ENVIRONMENT = {
   ),
   CALL_ACCEPT_FRESH_SECONDS: variable(
     number(0, 3600).default(60),
-    'How long an accept answers further questions about the same person on the same call; after it new speech is needed',
+    'How long after the caller has spoken an accept answers questions on the call; after it new speech is needed',
   ),
   CALL_ENROLL_NEW_NUMBERS: variable(
     flag.default(false),

@@ -14,7 +14,7 @@ import {
   ToyProcess,
   type ToyProcessOptions,
 } from '../support/toy-calls-service.js';
-import { settled, TOY_MODEL_ID } from '../support/toy-models.js';
+import { degreesOf, settled, TOY_MODEL_ID } from '../support/toy-models.js';
 import { play, replacing } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
 
@@ -67,6 +67,16 @@ function enrolling(call: CallFacts, changes: Partial<CallEnrollmentQuestion> = {
     actor: 'vapi',
     ...changes,
   };
+}
+
+/** Somebody speaks until `answer` is there: before its question has arrived a call that was decided is not listened to. */
+async function playUntil(audio: ToyCall, degrees: number, answer: Promise<unknown>): Promise<void> {
+  let waiting = true;
+  const over = answer.finally(() => {
+    waiting = false;
+  });
+  while (waiting) await play(audio, { degrees, seconds: 1 });
+  await over;
 }
 
 /** Until what was said before has been put aside. */
@@ -163,6 +173,52 @@ describe('a person who is erased while the call goes on', () => {
   });
 });
 
+describe('a question that comes late', () => {
+  it.each([
+    ['was accepted', true],
+    ['was listened to for nobody', false],
+  ])('is about the voice that speaks now, not about one that %s long before', async (_, expected) => {
+    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { call, audio } = await begun(here, expected ? { callerNumber: number } : {});
+    await play(audio, OWNER);
+    const claimed = { userId: world.userId };
+    const silent = await here.service.verify(questionOf(call, { ...claimed, deadlineMs: 300 }));
+    expect(decided(silent)).toMatchObject({ decision: 'inconclusive' });
+    const asking = here.service.verify(questionOf(call, { ...claimed, requestId: 'tool-2' }));
+    await settled();
+    await play(audio, STRANGER);
+    expect(decided(await asking).decision).toBe('reject');
+  });
+
+  it('is no enrollment of what was said long before', async () => {
+    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, OWNER);
+    const asking = here.service.enroll(enrolling(call, { deadlineMs: 400 }));
+    await expect(asking).rejects.toMatchObject({ code: 'EnrollmentConflict' });
+    expect((await world.user())?.samples).toHaveLength(1);
+  });
+});
+
+describe('a call that is asked about ever more people', () => {
+  it('is no way to try them all, however often it is asked about one of them again', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    const people: string[] = [];
+    for (const degrees of [100, 110, 120, 130, 140]) people.push(await otherUser(degrees));
+    const ask = (userId: string, number: number) =>
+      here.service.verify(questionOf(call, { requestId: `tool-${number}`, userId, deadlineMs: 300 }));
+    await play(audio, STRANGER);
+    for (const [index, userId] of people.slice(0, 4).entries()) {
+      expect(decided(await ask(userId, index)).decision).toBe('reject');
+    }
+    await expect(ask(people[4]!, 4)).rejects.toMatchObject({ code: 'Busy' });
+    // What was said is spent for the first one, so this begins anew.
+    expect(decided(await ask(people[0]!, 5)).decision).toBe('inconclusive');
+    await expect(ask(people[4]!, 6)).rejects.toMatchObject({ code: 'Busy' });
+  });
+});
+
 describe('a question that is asked again', () => {
   it('is answered from the same accept for a while, for those who act on it', async () => {
     const here = startProcess();
@@ -177,9 +233,11 @@ describe('a question that is asked again', () => {
 
   it('is about the voice that speaks now, not about what was said long before', async () => {
     const here = startProcess({ calls: { acceptFreshMs: 0 } });
-    const { call, audio } = await begun(here, { callerNumber: number });
+    const { call, audio } = await begun(here);
+    const first = here.service.verify(questionOf(call, { userId: world.userId }));
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.claimed).toBe(true);
     await play(audio, OWNER);
-    expect(decided(await here.service.verify(questionOf(call))).decision).toBe('accept');
+    expect(decided(await first).decision).toBe('accept');
     const silent = await here.service.verify(questionOf(call, { requestId: 'tool-2', deadlineMs: 300 }));
     expect(decided(silent)).toMatchObject({ decision: 'inconclusive' });
     const asking = here.service.verify(questionOf(call, { requestId: 'tool-3' }));
@@ -344,12 +402,61 @@ describe('enrolling from a call', () => {
     expect(await world.failedAttempts()).toBe(1);
     const owner = await begun(here, { callerNumber: number });
     const asking = here.service.enroll(enrolling(owner.call));
-    await play(owner.audio, { degrees: 2, seconds: 2.5 });
-    await expect.poll(async () => (await world.recorded())[0]).toBe('accept/match');
-    await settled();
-    await play(owner.audio, { degrees: 2, seconds: 3 });
+    await playUntil(owner.audio, 2, asking);
     expect(await asking).toMatchObject({ kind: 'enrolled', userId: world.userId, result: { samples: 2 } });
     expect(await world.recorded()).toEqual(['accept/match', 'reject/no_match']);
+  });
+
+  it.each([
+    ['before it is asked for', 2.1],
+    ['while it is listened to', 0],
+  ])('adds nothing that somebody else says after the owner was accepted %s', async (_, before) => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, { degrees: 1, seconds: before });
+    const asking = here.service.enroll(enrolling(call));
+    const refused = expect(asking).rejects.toMatchObject({ code: 'EnrollmentConflict' });
+    await settled();
+    await play(audio, { degrees: 1, seconds: 2.1 - before });
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+    await playUntil(audio, STRANGER.degrees, refused);
+    expect(await world.recorded()).toEqual(['reject/no_match']);
+    expect(await world.failedAttempts()).toBe(1);
+    expect((await world.user())?.samples).toHaveLength(1);
+  });
+
+  it('adds nothing of a stretch that somebody else has said before anybody was claimed', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    // Taken together it is the owner's voice.
+    await play(audio, { degrees: 1, seconds: 8 });
+    await play(audio, { degrees: 60, seconds: 1.5 });
+    const claimed = { userId: world.userId };
+    expect(decided(await here.service.verify(questionOf(call, claimed))).decision).toBe('accept');
+    expect(await here.service.enroll(enrolling(call, claimed))).toMatchObject({ result: { netSpeechMs: 4000 } });
+    const voiceprint = (await world.user())?.voiceprint;
+    expect(degreesOf(voiceprint?.centroid ?? new Float32Array(2))).toBeLessThan(1);
+  });
+
+  it('is too little, and no failed attempt, when no more than the accept was said in time', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, { degrees: 1, seconds: 2.1 });
+    const asking = here.service.enroll(enrolling(call, { deadlineMs: 400 }));
+    await expect(asking).rejects.toMatchObject({ code: 'AudioProcessingError' });
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it('tells somebody who is locked out, and that is recorded', async () => {
+    const here = startProcess();
+    for (let failed = 0; failed < 3; failed++) {
+      const { call, audio } = await begun(here, { callerNumber: number });
+      await play(audio, STRANGER);
+      await here.service.verify(questionOf(call));
+    }
+    const { call } = await openCall(here, { callerNumber: number });
+    await expect(here.service.enroll(enrolling(call))).rejects.toMatchObject({ code: 'AccountLockedError' });
+    expect((await world.recorded())[0]).toBe('reject/locked_out');
   });
 
   it('twice at once gives a new number to one person', async () => {

@@ -14,6 +14,7 @@ import { builtModule } from '../support/built.js';
 import { storageOptions, temporaryFolder } from '../support/embedded-storage.js';
 import { CHILD_MODULE, eventually } from '../support/inference.js';
 import { SHIPPED_MODEL_ID, SHIPPED_PACKAGE } from '../support/model-folder.js';
+import { openCall, questionOf, ToyProcess } from '../support/toy-calls-service.js';
 import { ToyService } from '../support/toy-service.js';
 import { VOICE_RATE_HZ, type VoiceFile, voicePath, voiceSamples } from '../support/voices.js';
 
@@ -54,13 +55,15 @@ afterAll(async () => {
   await folder?.remove();
 });
 
-function newService(): ToyService {
+function newScorer(): SpeakerScorer {
   const { cohort, manifest, calibration } = model.package;
-  const scorer = new SpeakerScorer(cohort, manifest.embeddingSize, {
-    calibration: calibrationSchema.parse(calibration),
-  });
+  return new SpeakerScorer(cohort, manifest.embeddingSize, { calibration: calibrationSchema.parse(calibration) });
+}
+
+function newService(): ToyService {
+  const { embedder, detector } = model;
   return new ToyService(storage.store, {
-    parts: { embedder: model.embedder, detector: model.detector, scorer, decoder },
+    parts: { embedder, detector, scorer: newScorer(), decoder },
     enrollment: { minSpeechMs: 5000, maxSpeechMs: 30_000 },
     verification: { maxSpeechMs: 30_000, maxFailedAttempts: 10 },
   });
@@ -74,6 +77,8 @@ const upload = (name: VoiceFile) => ({
 const enroll = (name: VoiceFile, by = service, userId = alice) =>
   by.enroll(userId, new Float32Array(0), { source: upload(name) });
 const verifyUpload = (name: VoiceFile) => service.verifyUpload(alice, new Float32Array(0), { source: upload(name) });
+
+const running = () => Number(model.health().find(({ name }) => name === 'inference')?.detail.running ?? 0);
 
 /** A call with this voice, 20 ms at a time. */
 async function verifyCall(name: VoiceFile) {
@@ -109,9 +114,76 @@ describe('real voices', () => {
   });
 });
 
-describe('real inference', () => {
-  const running = () => Number(model.health().find(({ name }) => name === 'inference')?.detail.running ?? 0);
+describe('a sample from a call', () => {
+  /** A call session with all parts real, which looks for `userId`, and what can be said and asked on it. */
+  async function callOf(userId: string) {
+    const { enrollment, verificationConfig: config, metrics, logger } = newService();
+    const { embedder, detector } = model;
+    const parts = { embedder, detector, scorer: newScorer(), enrollment, config, metrics, logger };
+    const here = new ToyProcess(storage.store, storage.calls, { parts });
+    const { call, audio } = await openCall(here);
+    const { threshold, ...question } = questionOf(call, { userId });
+    await here.service.verify({ ...question, threshold, deadlineMs: 50 });
+    return {
+      close: () => here.service.close(),
+      looks: async () => (await here.service.status('vapi', call.callId))?.looks,
+      /** Says a part of a recording, 20 ms at a time. */
+      say: async (name: VoiceFile, seconds: number) => {
+        const samples = voiceSamples(name).subarray(0, seconds * VOICE_RATE_HZ);
+        for (let at = 0; at < samples.length; at += VOICE_RATE_HZ / 50) {
+          audio.say(samples.subarray(at, at + VOICE_RATE_HZ / 50), 'caller', VOICE_RATE_HZ);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        await eventually(() => running() === 0);
+      },
+      enroll: () =>
+        here.service.enroll({
+          ...question,
+          requestId: 'enroll-1',
+          consentReference: 'form 7',
+          phone: undefined,
+          identityProven: false,
+          actor: 'vapi',
+        }),
+    };
+  }
 
+  it.each([
+    ['alice', 'bob'],
+    ['dave', 'alice'],
+    ['carol', 'bob'],
+  ] as const)('that %s has begun is not ended by %s', async (owner, stranger) => {
+    const userId = randomUUID();
+    await enroll(`${owner}-enroll`, service, userId);
+    const call = await callOf(userId);
+    await call.say(`${owner}-call-1`, 3);
+    await expect.poll(() => call.looks()).toBe(1);
+    let asked = true;
+    const refused = expect(call.enroll())
+      .rejects.toMatchObject({ code: 'EnrollmentConflict', message: /not verified/ })
+      .finally(() => {
+        asked = false;
+      });
+    while (asked) await call.say(`${stranger}-call-1`, 5);
+    await refused;
+    const { samples } = (await storage.store.findUser(userId)) ?? {};
+    expect(samples).toHaveLength(1);
+    expect((await storage.store.userStatus(userId))?.failedAttempts).toBe(1);
+    await call.close();
+  });
+
+  it.each(['alice', 'bob', 'carol', 'dave'] as const)('is taken from what %s says', async (owner) => {
+    const userId = randomUUID();
+    await enroll(`${owner}-enroll`, service, userId);
+    const call = await callOf(userId);
+    const asking = call.enroll();
+    await call.say(`${owner}-call-1`, 20);
+    expect(await asking).toMatchObject({ kind: 'enrolled', result: { samples: 2, netSpeechMs: 5000 } });
+    await call.close();
+  });
+});
+
+describe('real inference', () => {
   it('that is given up is no fault of the service, and leaves nothing behind', async () => {
     const stopping = newService();
     const userId = randomUUID();

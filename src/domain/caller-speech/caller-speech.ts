@@ -69,6 +69,7 @@ export class CallerSpeech {
   private callerMs = 0;
   private readonly callerSound = new SoundMeter();
   private readonly mixedSound = new SoundMeter();
+  private lastKeptAt = Number.NEGATIVE_INFINITY;
   private stopped = false;
   private ending = false;
   /** Frames of `batch` that were taken out of the queue but not judged yet. */
@@ -109,6 +110,11 @@ export class CallerSpeech {
   /** Whether any caller audio was more than digital silence. */
   get heardCaller(): boolean {
     return this.callerSound.heard;
+  }
+
+  /** When the latest of the speech was kept, as `performance.now()` counts; -Infinity before there is any. */
+  get keptAt(): number {
+    return this.lastKeptAt;
   }
 
   /** Whether the store holds all the speech it may. */
@@ -311,7 +317,9 @@ export class CallerSpeech {
     const kept = this.speaking || this.trailing-- > 0;
     this.quality.push(frame, kept);
     const endMs = this.pendingEndsMs.shift() ?? 0;
-    if (kept && this.speech.append(frame) > 0) this.keptEndsMs.push(endMs);
+    if (!kept || this.speech.append(frame) === 0) return;
+    this.keptEndsMs.push(endMs);
+    this.lastKeptAt = performance.now();
   }
 
   private toMs(samples: number): number {

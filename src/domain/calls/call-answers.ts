@@ -1,6 +1,6 @@
 /** What a question about a call comes to, in the process that listens to it: who is meant, what was heard, and the record. */
 import type { CallsConfig, VerificationConfig } from '../../config/config.js';
-import type { EnrollmentResult, EnrollmentUseCase } from '../enrollment/enrollment.js';
+import type { EnrollmentResult, EnrollmentUseCase, HeardCall } from '../enrollment/enrollment.js';
 import { VoiceAuthError, validationError } from '../errors.js';
 import type { AuthStore, EnrolledUser } from '../ports/auth-store.js';
 import type { StoredAnswer } from '../ports/call-store.js';
@@ -35,6 +35,19 @@ interface Means extends AnswerMeans {
   readonly session: CallSession | undefined;
 }
 
+interface EnrollMeans extends AnswerMeans {
+  readonly session: CallSession;
+  readonly userId: string;
+}
+
+/** What listening for somebody came to, and when it began (`performance.now()`). */
+interface FoundOut {
+  readonly user: EnrolledUser;
+  readonly threshold: number;
+  readonly finding: Finding;
+  readonly startedAt: number;
+}
+
 const USER_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class CallAnswers {
@@ -66,12 +79,20 @@ export class CallAnswers {
 
   /** Listens, decides and records. */
   private async attempt(
-    { call }: CallQuestion,
+    question: CallQuestion,
     { user, threshold }: { readonly user: EnrolledUser; readonly threshold: number },
     means: Means,
   ): Promise<VerificationResult> {
     const startedAt = performance.now();
     const finding = await this.listen(user, threshold, means);
+    return this.record(question, { user, threshold, finding, startedAt }, means);
+  }
+
+  private record(
+    { call }: CallQuestion,
+    { user, threshold, finding, startedAt }: FoundOut,
+    means: AnswerMeans,
+  ): Promise<VerificationResult> {
     return means.persist(() =>
       this.deps.recorder.record(user, finding, {
         attemptId: means.attemptId,
@@ -92,10 +113,6 @@ export class CallAnswers {
     return session.verify({ user, voiceprint: claim.voiceprint, threshold }, limits);
   }
 
-  /**
-   * A further sample of somebody who is enrolled needs proof that it is them, unless the asker answers for that; the proof
-   * counts as an attempt. Otherwise enrolling would be a second, laxer way to verify, without a lock-out.
-   */
   private async enroll(
     question: CallQuestion,
     asked: Extract<Asked, { kind: 'enroll' }>,
@@ -105,48 +122,77 @@ export class CallAnswers {
     const meant = await this.enrollee(question, asked.userId, means);
     if (typeof meant !== 'string') return { kind: 'enroll', answer: meant };
     if (!session) throw new VoiceAuthError('CallNotFoundError', 'The call is over');
-    // What is said while the caller is being verified belongs to the sample.
-    const rest = session.stayAwake();
-    try {
-      const result = await this.addSample(question, asked, { ...means, session, userId: meant });
-      // The same audio against the voiceprint that was made of it would prove nothing.
-      session.spendOn(meant);
-      session.claimedUserId = meant;
-      return { kind: 'enroll', answer: { kind: 'enrolled', userId: meant, result } };
-    } finally {
-      rest();
-    }
+    const result = await this.addSample(question, asked, { ...means, session, userId: meant });
+    // The same audio against the voiceprint that was made of it would prove nothing.
+    session.spendOn(meant);
+    session.claimedUserId = meant;
+    return { kind: 'enroll', answer: { kind: 'enrolled', userId: meant, result } };
   }
 
   private async addSample(
     question: CallQuestion,
     asked: Extract<Asked, { kind: 'enroll' }>,
-    means: AnswerMeans & { readonly session: CallSession; readonly userId: string },
+    means: EnrollMeans,
   ): Promise<EnrollmentResult> {
-    const { enrollment, config } = this.deps;
-    const { call } = question;
     const { session, limits, attemptId, userId } = means;
     const user = await this.findUser(userId, means);
     const sampleTaken = user?.samples.some(({ id }) => id === attemptId) === true;
-    if (user?.voiceprint && !sampleTaken && !asked.identityProven) {
-      const { decision } = await this.attempt(question, { user, threshold: config.threshold }, means);
-      if (decision !== 'accept') {
-        throw new VoiceAuthError('EnrollmentConflict', 'The caller was not verified as the enrolled user');
-      }
-    }
+    if (user && !sampleTaken && !asked.identityProven) await this.refuseLocked(question, user, means);
     const callersNumber = asked.phone === undefined ? await this.callersNumber(question, user, userId) : undefined;
-    return enrollment.enroll({
+    return this.deps.enrollment.enroll({
       userId,
       phone: asked.phone ?? callersNumber,
       phoneMustBeFree: callersNumber !== undefined,
       consentReference: asked.consentReference,
       replaceModel: asked.replaceModel,
-      source: { kind: 'call', hear: (wantedMs, signal) => session.hear(wantedMs, { ...limits, signal }) },
+      source: {
+        kind: 'call',
+        hear: ({ netSpeechMs, user: enrolled, signal }) =>
+          enrolled?.voiceprint && !asked.identityProven
+            ? this.hearOwner(question, { user: enrolled, wantedMs: netSpeechMs, signal }, means)
+            : session.hear(netSpeechMs, { ...limits, signal }),
+      },
       sampleId: attemptId,
-      correlationId: call.correlationId,
+      correlationId: question.call.correlationId,
       actor: asked.actor,
       signal: limits.signal,
     });
+  }
+
+  /**
+   * A further sample of somebody who is enrolled: all of it has to be proven to be theirs, unless the asker answers for that,
+   * and that counts as an attempt. Otherwise enrolling would be a second, laxer way to verify, without a lock-out.
+   */
+  private async hearOwner(
+    question: CallQuestion,
+    {
+      user,
+      wantedMs,
+      signal,
+    }: { readonly user: EnrolledUser; readonly wantedMs: number; readonly signal: AbortSignal },
+    means: EnrollMeans,
+  ): Promise<HeardCall> {
+    const { threshold } = this.deps.config;
+    const claim = examineClaim(user, this.deps.modelId);
+    const startedAt = performance.now();
+    const { finding, heard } =
+      claim.kind === 'settled'
+        ? { finding: claim.finding, heard: undefined }
+        : await means.session.verifySample({ user, voiceprint: claim.voiceprint, threshold }, wantedMs, {
+            ...means.limits,
+            signal,
+          });
+    const { decision } = await this.record(question, { user, threshold, finding, startedAt }, means);
+    // An attempt that was recorded as an accept before is none of what was said now.
+    if (decision === 'accept' && heard) return heard;
+    throw new VoiceAuthError('EnrollmentConflict', 'The caller was not verified as the enrolled user');
+  }
+
+  /** Throws `AccountLockedError` for somebody who is locked out, once that is recorded as an attempt. */
+  private async refuseLocked(question: CallQuestion, user: EnrolledUser, means: EnrollMeans): Promise<void> {
+    const { threshold } = this.deps.config;
+    if (!user.voiceprint || user.lockedUntil === undefined || user.lockedUntil.getTime() <= Date.now()) return;
+    await this.attempt(question, { user, threshold }, means);
   }
 
   /** Who is to be enrolled: somebody named or known, or a new user where that is allowed. */

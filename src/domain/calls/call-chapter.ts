@@ -1,20 +1,21 @@
 /**
  * A stretch of a call that is judged as one: the caller's speech in it, and the looks taken for whoever is claimed. Once
- * somebody has been told about a person (for an accept: some time after), or a voiceprint was made, that speech is spent for
- * that person: a question that is asked again is about the voice that speaks now, and begins a new chapter.
+ * somebody has been told that it is not that person, or a voiceprint was made, that speech is spent for them, and what was
+ * accepted too long ago says nothing about who holds the phone now: a question then begins a new chapter.
  */
 import type { VerificationConfig } from '../../config/config.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { isMixed, MIXED_ENOUGH_MS } from '../caller-speech/listen-to-call.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
-import { VoiceAuthError } from '../errors.js';
+import type { VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions, SpeakerEmbedder, SpeechDetector } from '../ports/speaker-model.js';
 import type { SpeakerScorer } from '../scoring/scorer.js';
 import { CallLooks } from '../verification/call-looks.js';
 import { lookRule } from '../verification/claim.js';
 import type { DriftMonitor } from '../verification/drift-monitor.js';
+import { SampleLooks } from '../verification/sample-looks.js';
 
 /** Who is claimed, and how sure one must be. */
 export interface ExaminedClaim {
@@ -35,10 +36,6 @@ export interface CallChapterDeps {
   readonly onChange: () => void;
 }
 
-/** People claimed on one call, and thresholds asked for one of them; more is a guesser. */
-const MAX_PEOPLE = 4;
-const MAX_THRESHOLDS = 4;
-
 interface Claimed {
   readonly claim: ExaminedClaim;
   readonly looks: CallLooks;
@@ -55,8 +52,8 @@ export class CallChapter {
   private readonly deps: CallChapterDeps;
   private readonly embedding: SpeechEmbedding;
   private readonly people = new Map<string, Map<number, Claimed>>();
-  /** By user: since when this speech has told all it has to tell, as `performance.now()` counts. */
-  private readonly spent = new Map<string, number>();
+  /** People about whom this speech has told all it has to tell. */
+  private readonly spent = new Set<string>();
 
   constructor(deps: CallChapterDeps) {
     this.deps = deps;
@@ -95,13 +92,19 @@ export class CallChapter {
 
   /** Whether this speech has served to tell somebody about the person, and says nothing about them any more. */
   isSpentOn(userId: string): boolean {
-    return (this.spent.get(userId) ?? Number.POSITIVE_INFINITY) <= performance.now();
+    return this.spent.has(userId);
   }
 
-  /** Spends the speech on a person in `delayMs`, if it is not sooner already. */
-  spendOn(userId: string, delayMs = 0): void {
-    const at = performance.now() + delayMs;
-    this.spent.set(userId, Math.min(at, this.spent.get(userId) ?? at));
+  /** What was said so far says nothing about the person any more. */
+  spendOn(userId: string): void {
+    this.spent.add(userId);
+  }
+
+  /** Whether the person was accepted from what was all said before `time`, as `performance.now()` counts. */
+  acceptedBefore(time: number, userId: string): boolean {
+    return [...(this.people.get(userId)?.values() ?? [])].some(
+      ({ looks }) => accepted(looks) && looks.decidedFromSpeechAt < time,
+    );
   }
 
   /** Claims without a decision yet. */
@@ -111,22 +114,22 @@ export class CallChapter {
       .map(({ claim }) => claim);
   }
 
-  /** Takes looks for this claim from now on. Throws `Busy` when too many were made on this call. */
+  /** Takes looks for this claim from now on. */
   claim(claim: ExaminedClaim): CallLooks {
     const { user, voiceprint, threshold } = claim;
     const known = this.people.get(user.userId) ?? new Map<number, Claimed>();
     const before = known.get(threshold);
     const current = before?.claim.voiceprint.version === voiceprint.version;
     if (before && current && !before.looks.failed) return before.looks;
-    if (this.people.size >= MAX_PEOPLE && known.size === 0) throw tooMany('people were');
-    if (known.size >= MAX_THRESHOLDS && !before) throw tooMany('thresholds were');
-    const { config, embedder, scorer, drift, inference } = this.deps;
-    const rule = lookRule(threshold, config.minSpeechMs, scorer);
-    const options = { embedder, scorer, user, voiceprint, rule, inference, drift, embedding: this.embedding };
-    const looks = new CallLooks(options);
+    const looks = new CallLooks({ ...this.lookOptions(claim), drift: this.deps.drift, embedding: this.embedding });
     this.people.set(user.userId, known.set(threshold, { claim, looks }));
     this.look();
     return looks;
+  }
+
+  /** Looks at this speech as a sample of `wantedMs` for somebody's voiceprint. */
+  sampleLooks(claim: ExaminedClaim, wantedMs: number): SampleLooks {
+    return new SampleLooks({ ...this.lookOptions(claim), wantedMs });
   }
 
   /** Takes no more looks for a person who is gone. */
@@ -146,11 +149,16 @@ export class CallChapter {
     this.speech.stop();
   }
 
+  private lookOptions({ user, voiceprint, threshold }: ExaminedClaim) {
+    const { config, embedder, scorer, inference } = this.deps;
+    return { embedder, scorer, user, voiceprint, inference, rule: lookRule(threshold, config.minSpeechMs, scorer) };
+  }
+
   private all(): Claimed[] {
     return [...this.people.values()].flatMap((byThreshold) => [...byThreshold.values()]);
   }
 }
 
-function tooMany(what: string): VoiceAuthError {
-  return new VoiceAuthError('Busy', `Too many ${what} claimed on this call`, { retryAfterSeconds: 30 });
+function accepted({ latest }: CallLooks): boolean {
+  return latest?.kind === 'decided' && latest.decision === 'accept';
 }

@@ -5,6 +5,7 @@
  */
 import type { Logger } from '../../observability/logger.js';
 import { isMixed, type ListeningEnd } from '../caller-speech/listen-to-call.js';
+import type { HeardCall } from '../enrollment/enrollment.js';
 import { VoiceAuthError } from '../errors.js';
 import type { CallEnd, CallSource } from '../ports/call-source.js';
 import type { CallKey, CallProgress } from '../ports/call-store.js';
@@ -13,11 +14,12 @@ import type { TimerWheel } from '../timing/timer-wheel.js';
 import { type Finding, nothingHeard } from '../verification/attempt-recorder.js';
 import { type CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
 import { CallChapter, type CallChapterDeps, type ExaminedClaim } from './call-chapter.js';
+import { ClaimLimit } from './claim-limit.js';
 
 export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'onChange'> {
   readonly logger: Logger;
   readonly timers: TimerWheel;
-  /** How long an accept answers further questions about the same person. */
+  /** How long before a question the caller may have said what is accepted. */
   readonly acceptFreshMs: number;
   /** Told when the audio has ended, once per listening. */
   readonly onEnd: (end: CallSessionEnd) => void;
@@ -54,6 +56,7 @@ export class CallSession {
   private readonly deps: CallSessionDeps;
   private readonly disposal = new AbortController();
   private readonly watch: StateWatch;
+  private readonly claims = new ClaimLimit();
   private chapter: CallChapter;
   private state: 'idle' | 'connecting' | 'listening' | 'ended' = 'idle';
   private stopListening = new AbortController();
@@ -119,12 +122,14 @@ export class CallSession {
 
   /** Takes looks for this person from now on. Throws `Busy` when too many people were claimed on this call. */
   claim(claim: ExaminedClaim): void {
+    this.claims.count(claim.user.userId, claim.threshold);
     this.chapter.claim(claim);
   }
 
   /** Takes no more looks for a person who is gone. */
   forget(userId: string): void {
     this.chapter.forget(userId);
+    this.claims.forget(userId);
     if (this.claimedUserId === userId) this.claimedUserId = undefined;
   }
 
@@ -135,38 +140,52 @@ export class CallSession {
 
   /**
    * What the call says about a claim: at once when it is decided, else as soon as it is, at the latest at the deadline. Throws
-   * `ListenConnectionError` when the call could not be listened to, what inference throws, and `CallMoved`.
+   * `ListenConnectionError` when the call could not be listened to, what inference throws, `CallMoved`, and `Busy` when too
+   * many people were claimed on this call.
    */
   async verify(claim: ExaminedClaim, limits: QuestionLimits): Promise<Finding> {
-    const { userId } = claim.user;
-    if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
-    const { chapter } = this;
-    const looks = chapter.claim(claim);
-    await this.until(chapter, () => looks.decided || looks.failed, limits);
-    if (!looks.decided && !limits.signal.aborted) {
-      this.requireHeard(chapter);
-      await this.lastLook(chapter, looks, limits);
+    const { chapter, finding } = await this.judge(claim, limits);
+    return this.told(finding, chapter, claim);
+  }
+
+  /**
+   * Like `verify`, for speech to be added to the voiceprint: an accept is one of all that is in `heard`, which is too short
+   * when no more was said in time. Undefined `heard` = no accept.
+   */
+  async verifySample(
+    claim: ExaminedClaim,
+    wantedMs: number,
+    limits: QuestionLimits,
+  ): Promise<{ readonly finding: Finding; readonly heard: HeardCall | undefined }> {
+    const judged = await this.judge(claim, limits);
+    const { chapter, finding } = judged;
+    if (finding.decision !== 'accept') return { finding: this.told(finding, chapter, claim), heard: undefined };
+    const looks = chapter.sampleLooks(claim, wantedMs);
+    const rest = stayAwake(chapter);
+    try {
+      while (!looks.complete) {
+        await this.until(chapter, () => chapter.speech.netSpeechMs >= looks.nextLookMs, limits);
+        if (limits.signal.aborted) return { finding: givenUp(chapter.speech, judged.looks), heard: undefined };
+        const { netSpeechMs } = chapter.speech;
+        const final = netSpeechMs < looks.nextLookMs;
+        if (final && netSpeechMs < looks.leastMs) break;
+        const verdict = await this.inTime(looks.look(chapter.speech, final), limits);
+        if (verdict.kind !== 'decided' || verdict.decision === 'accept') continue;
+        const { decision, reason, score } = verdict;
+        const failed = { decision, reason, score, netSpeechMs, looks: finding.looks + looks.looks };
+        return { finding: this.told(failed, chapter, claim), heard: undefined };
+      }
+      return { finding, heard: { speech: looks.sampleOf(chapter.speech), mixed: isMixed(chapter.speech) } };
+    } finally {
+      rest();
     }
-    // Somebody who has left is told nothing, so nothing may have been accepted.
-    if (limits.signal.aborted) return givenUp(chapter.speech, looks);
-    const finding = summariseLooks(this.listeningEnd(chapter), chapter.speech, looks);
-    // Another question has been told meanwhile: what was said once must not count twice against the caller.
-    if (finding.decision !== 'accept' && chapter.isSpentOn(userId)) {
-      return nothingHeard('inconclusive', 'insufficient_speech');
-    }
-    // Whoever acts on an accept may ask for themselves; a reject is not to be repeated without a new word.
-    if (looks.decided) chapter.spendOn(userId, finding.decision === 'accept' ? this.deps.acceptFreshMs : 0);
-    return finding;
   }
 
   /** The caller's speech once there is `wantedMs` of it, or all there is at the deadline or the end. Throws like `verify`. */
-  async hear(
-    wantedMs: number,
-    limits: QuestionLimits,
-  ): Promise<{ readonly speech: CallChapter['speech']; readonly mixed: boolean }> {
+  async hear(wantedMs: number, limits: QuestionLimits): Promise<HeardCall> {
     if (this.chapter.fault) this.turnPage();
     const { chapter } = this;
-    const rest = this.stayAwake();
+    const rest = stayAwake(chapter);
     try {
       await this.until(chapter, () => chapter.speech.netSpeechMs >= wantedMs, limits);
       if (limits.signal.aborted) {
@@ -179,13 +198,39 @@ export class CallSession {
     }
   }
 
-  /** Keeps the session from resting until the returned function is called: more speech will be wanted. */
-  stayAwake(): () => void {
-    const { chapter } = this;
-    chapter.hearers++;
-    return () => {
-      chapter.hearers--;
-    };
+  /** Listens until the claim is decided, and says from which speech. */
+  private async judge(
+    claim: ExaminedClaim,
+    limits: QuestionLimits,
+  ): Promise<{ readonly chapter: CallChapter; readonly looks: CallLooks; readonly finding: Finding }> {
+    const { userId } = claim.user;
+    const freshSince = performance.now() - this.deps.acceptFreshMs;
+    for (;;) {
+      const stale = this.chapter.isSpentOn(userId) || this.chapter.acceptedBefore(freshSince, userId);
+      if (stale || this.chapter.fault) this.turnPage();
+      const { chapter } = this;
+      this.claims.count(userId, claim.threshold);
+      const looks = chapter.claim(claim);
+      await this.until(chapter, () => looks.decided || looks.failed, limits);
+      if (!looks.decided && !limits.signal.aborted) {
+        this.requireHeard(chapter);
+        await this.lastLook(chapter, looks, limits);
+      }
+      // Somebody who has left is told nothing, so nothing may have been accepted.
+      if (limits.signal.aborted) return { chapter, looks, finding: givenUp(chapter.speech, looks) };
+      // Looks that only this question has asked for may have been taken at what was said long before it.
+      if (chapter.acceptedBefore(freshSince, userId)) continue;
+      return { chapter, looks, finding: summariseLooks(this.listeningEnd(chapter), chapter.speech, looks) };
+    }
+  }
+
+  /** What is told of a finding. Whoever acts on an accept may ask for themselves; anything else is not told twice. */
+  private told(finding: Finding, chapter: CallChapter, { user: { userId } }: ExaminedClaim): Finding {
+    if (finding.decision === 'accept' || finding.reason === 'deadline') return finding;
+    // Another question has been told meanwhile: what was said once must not count twice against the caller.
+    if (chapter.isSpentOn(userId)) return nothingHeard('inconclusive', 'insufficient_speech');
+    if (finding.decision === 'reject' || finding.reason === 'low_quality') chapter.spendOn(userId);
+    return finding;
   }
 
   private newChapter(): CallChapter {
@@ -287,14 +332,19 @@ export class CallSession {
     if (this.disposal.signal.aborted) throw new CallMoved();
   }
 
-  private async lastLook(chapter: CallChapter, looks: CallLooks, { deadlineMs }: QuestionLimits): Promise<void> {
+  private lastLook(chapter: CallChapter, looks: CallLooks, limits: QuestionLimits): Promise<void> {
+    return this.inTime(looks.finalLook(chapter.speech), limits);
+  }
+
+  /** What a look comes to. Throws `Timeout` when that takes until well after the deadline, and `CallMoved`. */
+  private async inTime<T>(look: Promise<T>, { deadlineMs }: QuestionLimits): Promise<T> {
     let late: () => void = () => undefined;
     const tooLate = new Promise<never>((_, reject) => {
       late = () => reject(new VoiceAuthError('Timeout', 'The verification took too long'));
     });
     const timer = this.deps.timers.schedule(deadlineMs - performance.now() + LAST_LOOK_MS, late);
     try {
-      await Promise.race([looks.finalLook(chapter.speech), tooLate]);
+      return await Promise.race([look, tooLate]);
     } catch (error) {
       if (this.disposal.signal.aborted) throw new CallMoved();
       throw error;
@@ -317,6 +367,14 @@ export class CallSession {
     if (this.ending === 'mixed' || isMixed(speech)) return 'mixed';
     return this.ended ? 'closed' : 'deadline';
   }
+}
+
+/** Keeps a chapter from resting until the returned function is called: more speech will be wanted. */
+function stayAwake(chapter: CallChapter): () => void {
+  chapter.hearers++;
+  return () => {
+    chapter.hearers--;
+  };
 }
 
 function asFault(error: unknown): VoiceAuthError {

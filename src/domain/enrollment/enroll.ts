@@ -13,7 +13,7 @@ import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { poolEmbeddings } from '../scoring/embedding.js';
 import { linkSignals } from '../timing/linked-signal.js';
-import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
+import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase, HeardSpeech } from './enrollment.js';
 import { requireEnrollmentQuality } from './enrollment-quality.js';
 
 export interface EnrollmentDeps extends ListeningDeps {
@@ -60,7 +60,7 @@ export class Enrollment implements EnrollmentUseCase {
       const { length } = before.samples;
       return { score: 1, samples: length, netSpeechMs: taken.netSpeechMs, modelId: embedder.modelId };
     }
-    const sample = await this.takeSample(request);
+    const sample = await this.takeSample(request, before);
     // With embeddings of another model nothing can be compared: the sample begins a voiceprint of its own.
     const comparable = replaced === undefined ? before : undefined;
     const score = this.agreement(comparable, sample);
@@ -85,10 +85,10 @@ export class Enrollment implements EnrollmentUseCase {
     return { score, samples: saved.samples, netSpeechMs: sample.netSpeechMs, modelId: embedder.modelId };
   }
 
-  private async takeSample(request: EnrollmentRequest): Promise<VoiceSample> {
+  private async takeSample(request: EnrollmentRequest, user: EnrolledUser | undefined): Promise<VoiceSample> {
     const { signal, unlink } = linkSignals([request.signal, this.deps.shutdown]);
     try {
-      const sample = await this.listenAndEmbed(request, signal);
+      const sample = await this.listenAndEmbed(request, user, signal);
       if (!signal.aborted) return sample;
     } catch (error) {
       // Work that was cut short fails in all kinds of ways.
@@ -99,10 +99,14 @@ export class Enrollment implements EnrollmentUseCase {
     throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
   }
 
-  private async listenAndEmbed(request: EnrollmentRequest, signal: AbortSignal): Promise<VoiceSample> {
+  private async listenAndEmbed(
+    request: EnrollmentRequest,
+    user: EnrolledUser | undefined,
+    signal: AbortSignal,
+  ): Promise<VoiceSample> {
     const live = request.source.kind === 'listen_url' || request.source.kind === 'call';
-    const inference: InferenceOptions = { priority: live ? 'live' : 'upload', signal };
-    const speech = await this.listen(request, inference, signal);
+    const inference = { priority: live ? 'live' : 'upload', signal } as const;
+    const speech = await this.listen(request, user, inference);
     requireEnrollmentQuality(
       { netSpeechMs: speech.netSpeechMs, heardCaller: speech.heardCaller, quality: speech.qualityReport() },
       { minSpeechMs: this.deps.config.minSpeechMs },
@@ -113,13 +117,14 @@ export class Enrollment implements EnrollmentUseCase {
 
   private async listen(
     request: EnrollmentRequest,
-    inference: InferenceOptions,
-    signal: AbortSignal,
-  ): Promise<CallerSpeech> {
+    user: EnrolledUser | undefined,
+    inference: InferenceOptions & { readonly signal: AbortSignal },
+  ): Promise<HeardSpeech> {
     const { config, detector, calls, fetcher, decoder, recordings, metrics } = this.deps;
     const { source } = request;
+    const { signal } = inference;
     if (source.kind === 'call') {
-      const { speech, mixed } = await source.hear(config.minSpeechMs, signal);
+      const { speech, mixed } = await source.hear({ netSpeechMs: config.minSpeechMs, user, signal });
       if (mixed) throw mixedAudio();
       return speech;
     }

@@ -1,5 +1,6 @@
 /** What an enrollment is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
 import type { CallerSpeech } from '../caller-speech/caller-speech.js';
+import type { EnrolledUser } from '../ports/auth-store.js';
 
 export type EnrollmentSource =
   | { readonly kind: 'audio_url'; readonly audioUrl: string; readonly channel: 0 | 1 | undefined }
@@ -7,11 +8,22 @@ export type EnrollmentSource =
   | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined }
   | { readonly kind: 'call'; readonly hear: HearCall };
 
-/** The speech of a running call as soon as there is `wantedMs` of it, or what there is when no more can be had. */
-export type HearCall = (
-  wantedMs: number,
-  signal: AbortSignal,
-) => Promise<{ readonly speech: CallerSpeech; readonly mixed: boolean }>;
+/** Speech that a sample can be made of. */
+export type HeardSpeech = Pick<CallerSpeech, 'netSpeechMs' | 'heardCaller' | 'samples' | 'qualityReport'>;
+
+/** What was heard of a running call. */
+export interface HeardCall {
+  readonly speech: HeardSpeech;
+  readonly mixed: boolean;
+}
+
+/** The speech of a running call as soon as there is enough of it, or what there is when no more can be had. */
+export type HearCall = (wanted: {
+  readonly netSpeechMs: number;
+  /** Whom it is to be a sample of, as they are enrolled at present. */
+  readonly user: EnrolledUser | undefined;
+  readonly signal: AbortSignal;
+}) => Promise<HeardCall>;
 
 export interface EnrollmentRequest {
   readonly userId: string;

@@ -2,6 +2,7 @@
  * The looks at one call: when enough new speech has come, one window is embedded, compared and judged. Never more than one
  * look in flight; speech that arrives meanwhile goes into the next one.
  */
+import type { QualityReport } from '../../audio/quality.js';
 import type { CallerSpeech } from '../caller-speech/caller-speech.js';
 import type { ListeningEnd } from '../caller-speech/listen-to-call.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
@@ -11,7 +12,7 @@ import type { InferenceOptions, SpeakerEmbedder } from '../ports/speaker-model.j
 import { cosine } from '../scoring/embedding.js';
 import type { ReferenceScorer, SpeakerScorer } from '../scoring/scorer.js';
 import type { Finding } from './attempt-recorder.js';
-import { decideLook, inconclusiveReason, type LookRule, type LookVerdict, NEXT_LOOK_MS } from './decide.js';
+import { decideLook, inconclusiveReason, type Look, type LookRule, type LookVerdict, NEXT_LOOK_MS } from './decide.js';
 import type { DriftMonitor } from './drift-monitor.js';
 
 /** First look after this much net speech, or the minimum for a decision, if that is more. */
@@ -41,6 +42,7 @@ export class CallLooks {
   private last: Promise<void> | undefined;
   private nextLookMs: number;
   private lookedAtMs = 0;
+  private keptAt = Number.NEGATIVE_INFINITY;
   private audioMs: number | undefined;
   private verdict: LookVerdict | undefined;
   private taken = 0;
@@ -74,6 +76,11 @@ export class CallLooks {
   /** Net speech that the latest look was made from. */
   get decidedFromMs(): number {
     return this.lookedAtMs;
+  }
+
+  /** When the speech that the latest look was made from had been heard, as `performance.now()` counts. */
+  get decidedFromSpeechAt(): number {
+    return this.keptAt;
   }
 
   /** Position in the call's audio at which the latest look became due; undefined when it was the last one. */
@@ -124,32 +131,42 @@ export class CallLooks {
   }
 
   private async take(speech: CallerSpeech, final: boolean): Promise<void> {
-    const { inference, user, scorer, rule } = this.options;
-    const netSpeechMs = speech.netSpeechMs;
+    const { netSpeechMs, keptAt } = speech;
     const audioMs = final ? undefined : speech.positionOf(this.nextLookMs);
-    const probe = await this.embedding.embed(speech.samples(), inference);
-    const { fmr } = this.reference.compare(probe, netSpeechMs);
-    const quality = speech.qualityReport();
+    const probe = await this.embedding.embed(speech.samples(), this.options.inference);
     this.taken += 1;
     this.lookedAtMs = netSpeechMs;
+    this.keptAt = keptAt;
     this.audioMs = audioMs;
-    this.verdict = decideLook(
-      {
-        netSpeechMs,
-        fmr,
-        sampleCosine: Math.max(-1, ...user.samples.map((sample) => cosine(sample.embedding, probe))),
-        replayCosine: scorer.calibration.replayCosine,
-        lowQuality: quality.clippedRatio > MUCH_CLIPPED || (quality.snrDb !== undefined && quality.snrDb < LOW_SNR_DB),
-        final,
-        looks: this.taken,
-      },
-      rule,
-    );
+    const quality = speech.qualityReport();
+    this.verdict = judgeProbe(probe, { netSpeechMs, quality, final, looks: this.taken }, this.options, this.reference);
     if (this.decided) {
-      const { voiceprint, drift } = this.options;
+      const { user, voiceprint, drift } = this.options;
       drift?.observe({ userId: user.userId, voiceprint, probe, netSpeechMs });
     }
   }
+}
+
+/** What one embedding of the caller's speech says about the claim. `reference`: the scorer against its voiceprint. */
+export function judgeProbe(
+  probe: Float32Array,
+  look: Pick<Look, 'netSpeechMs' | 'final' | 'looks'> & { readonly quality: QualityReport },
+  { user, scorer, rule }: Pick<CallLooksOptions, 'user' | 'scorer' | 'rule'>,
+  reference: ReferenceScorer,
+): LookVerdict {
+  const { netSpeechMs, quality, final, looks } = look;
+  return decideLook(
+    {
+      netSpeechMs,
+      fmr: reference.compare(probe, netSpeechMs).fmr,
+      sampleCosine: Math.max(-1, ...user.samples.map((sample) => cosine(sample.embedding, probe))),
+      replayCosine: scorer.calibration.replayCosine,
+      lowQuality: quality.clippedRatio > MUCH_CLIPPED || (quality.snrDb !== undefined && quality.snrDb < LOW_SNR_DB),
+      final,
+      looks,
+    },
+    rule,
+  );
 }
 
 /** What a call came to, once nothing more is judged: the decision of its looks, or why there is none. */
