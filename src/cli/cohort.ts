@@ -4,7 +4,7 @@ import { loadConfig } from '../config/config.js';
 import { loadModelFiles } from '../embedder/model-package.js';
 import { type InstalledCohort, installCohort, requireWritable } from '../embedder/package-files.js';
 import { type CohortFigures, chooseCohort, PROBES } from '../eval-run/choose-cohort.js';
-import { findCodec, missingForCodec } from '../eval-run/codecs.js';
+import { type Codec, findCodec, missingForCodec } from '../eval-run/codecs.js';
 import { type Degradation, needsNoise, parseDegradation } from '../eval-run/degradations.js';
 import { hearCalls } from '../eval-run/hear-calls.js';
 import { type CohortEmbeddings, embedCohort } from '../eval-run/make-cohort.js';
@@ -20,7 +20,7 @@ import {
 import { segmentName } from '../eval-run/segments.js';
 import { openSpeechPath, type SpeechPath } from '../eval-run/service-path.js';
 import { CommandError } from './command-error.js';
-import { count, MAX_RECORDING_MS, percent, stoppable } from './long-work.js';
+import { count, MAX_RECORDING_MS, percent, resampleCount, stoppable } from './long-work.js';
 import { type CountProgress, countProgress, printResult, remark, table } from './output.js';
 import { packageFolder } from './package-folder.js';
 
@@ -75,7 +75,7 @@ export function registerCohort(program: Command): void {
     .option('--choose-on <folder>', 'compare sizes on these telephone calls, of people who are not in the cohort')
     .option('--sizes <n...>', 'sizes to compare: numbers, or all', ['50', '100', '200', 'all'])
     .option('--top-n <n...>', 'how many of the closest speakers judge, to compare', ['20', '50', '100', '200'])
-    .option('--resamples <n>', 'resamples of the people behind the intervals', count, 200)
+    .option('--resamples <n>', 'resamples of the people behind the intervals', resampleCount, 200)
     .option('--dry-run', 'write nothing')
     .option('--json', 'print as one line of JSON')
     .addHelpText(
@@ -101,8 +101,8 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
   const chosen = await readSpeakers(folders, { skipLast: options.skipLast, exclude: new Set(options.exclude ?? []) });
   const shuffled = shuffleSpeakers(chosen.speakers, options.seed).slice(0, options.speakers);
   const calls = await callsToChooseOn(options, shuffled);
-  const conditions = options.condition.map(parseDegradation);
-  if (conditions.some(needsNoise) && options.noise === undefined) {
+  const wanted = options.condition.map(parseDegradation);
+  if (wanted.some(needsNoise) && options.noise === undefined) {
     throw new CommandError('A noise-<snr>db condition needs --noise <folder>');
   }
   const jobs = options.jobs ?? config.embedder.children;
@@ -111,7 +111,7 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
     hearing: 'calls embedded',
     comparing: 'cohorts compared',
   });
-  const { cohort, figures } = await stoppable('Stopped. Nothing was written.', async (signal) => {
+  const { cohort, conditions, figures } = await stoppable('Stopped. Nothing was written.', async (signal) => {
     const path = await openSpeechPath({
       embedder: target,
       recordings: { ...config.recordings, maxDurationMs: MAX_RECORDING_MS },
@@ -120,13 +120,18 @@ async function cohortAction(folders: string[], options: CohortOptions): Promise<
     const tools = { path, jobs, signal, progress };
     try {
       const { programSearchPath } = config.recordings;
-      const made = await make(shuffled, options, { ...tools, conditions, programSearchPath });
-      return { cohort: made, figures: calls ? await compare(calls, made, options, tools) : undefined };
+      const possible = await possibleConditions(wanted, options, { programSearchPath, signal });
+      const made = await make(shuffled, options, { ...tools, ...possible });
+      return {
+        cohort: made,
+        conditions: possible.conditions,
+        figures: calls ? await compare(calls, made, options, tools) : undefined,
+      };
     } finally {
       await path.close();
     }
   }).finally(progress.stop);
-  const command = commandOf(options, chosen);
+  const command = commandOf(options, chosen, conditions);
   const installed = options.dryRun ? undefined : await installCohort(target.folder, { ...cohort, command });
   const lines = [
     ...(figures ? [figuresTable(figures), ''] : []),
@@ -165,6 +170,23 @@ async function callsToChooseOn(options: CohortOptions, speakers: readonly Speake
   return corpus;
 }
 
+/** Those that can be done here, and the codec that they need. Throws `CommandError` when none can. */
+async function possibleConditions(
+  wanted: readonly Degradation[],
+  options: CohortOptions,
+  { programSearchPath, signal }: { readonly programSearchPath: string; readonly signal: AbortSignal },
+): Promise<{ readonly conditions: readonly Degradation[]; readonly codec: Codec | undefined }> {
+  const codec = findCodec(programSearchPath, signal);
+  const conditions: Degradation[] = [];
+  for (const condition of wanted) {
+    const missing = await missingForCodec(condition, codec);
+    if (missing === undefined) conditions.push(condition);
+    else remark(options.json === true, `The condition ${condition.name} is left out: ${missing}.`);
+  }
+  if (conditions.length === 0) throw new CommandError('None of the conditions is possible here');
+  return { conditions, codec };
+}
+
 async function make(
   speakers: readonly Speaker[],
   options: CohortOptions,
@@ -174,22 +196,14 @@ async function make(
     readonly signal: AbortSignal;
     readonly progress: Steps;
     readonly conditions: readonly Degradation[];
-    readonly programSearchPath: string;
+    readonly codec: Codec | undefined;
   },
 ): Promise<CohortEmbeddings> {
   const { path, signal, progress } = tools;
-  const codec = findCodec(tools.programSearchPath, signal);
-  const degradations: Degradation[] = [];
-  for (const degradation of tools.conditions) {
-    const missing = await missingForCodec(degradation, codec);
-    if (missing === undefined) degradations.push(degradation);
-    else remark(options.json === true, `The condition ${degradation.name} is left out: ${missing}.`);
-  }
-  if (degradations.length === 0) throw new CommandError('None of the conditions is possible here');
   return embedCohort(speakers, {
     path,
-    degradations,
-    codec,
+    degradations: tools.conditions,
+    codec: tools.codec,
     noise: options.noise === undefined ? undefined : await readNoise(options.noise, path, signal),
     seconds: options.seconds,
     jobs: tools.jobs,
@@ -208,10 +222,14 @@ async function compare(
     ...tools,
     onProgress: (done, total) => tools.progress.update('hearing', done, total),
   });
-  const wanted = options.sizes.map((size) => (size === 'all' ? cohort.count : wholeNumber(size)));
+  const sizes = options.sizes.map((size) => (size === 'all' ? cohort.count : wholeNumber(size)));
+  const tooLarge = sizes.filter((size) => size > cohort.count);
+  if (tooLarge.length > 0) {
+    remark(options.json === true, `${cohort.count} speakers make no cohort of ${tooLarge.join(', ')}: left out.`);
+  }
   return chooseCohort(heard, cohort, {
-    sizes: [...new Set(wanted)].filter((size) => size <= cohort.count),
-    tops: [...new Set(options.topN.map(wholeNumber))],
+    sizes,
+    tops: options.topN.map(wholeNumber),
     bootstrap: { resamples: options.resamples, seed: options.seed },
     signal: tools.signal,
     onProgress: (done, total) => tools.progress.update('comparing', done, total),
@@ -250,11 +268,11 @@ function nextStep(modelId: string, { changed, setAside }: InstalledCohort): stri
 }
 
 /** The command that gives this cohort again, with data by name: where folders lie is nobody's business. */
-function commandOf(options: CohortOptions, { speakers }: ChosenSpeakers): string {
+function commandOf(options: CohortOptions, { speakers }: ChosenSpeakers, conditions: readonly Degradation[]): string {
   const corpora = new Set(speakers.map(({ corpus }) => corpus));
   const words = ['voice-auth cohort', ...corpora, '--model <package folder>'];
   if (options.speakers !== undefined) words.push(`--speakers ${options.speakers}`);
-  words.push(`--seconds ${options.seconds}`, `--condition ${options.condition.join(' ')}`);
+  words.push(`--seconds ${options.seconds}`, `--condition ${conditions.map(({ name }) => name).join(' ')}`);
   if (options.noise !== undefined) words.push('--noise <folder>');
   for (const [name, number] of options.skipLast) if (corpora.has(name)) words.push(`--skip-last ${name}=${number}`);
   if (options.exclude) words.push(`--exclude ${options.exclude.join(' ')}`);

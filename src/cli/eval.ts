@@ -17,7 +17,7 @@ import { summarise } from '../evaluation/summary.js';
 import { judgedCalls, thresholdMarkdown, thresholdTable } from '../evaluation/threshold-table.js';
 import { eachTrial, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
 import { CommandError } from './command-error.js';
-import { count, MAX_RECORDING_MS, stoppable } from './long-work.js';
+import { count, MAX_RECORDING_MS, resampleCount, stoppable } from './long-work.js';
 import { countProgress, printResult, remark, table } from './output.js';
 
 interface RunOptions {
@@ -145,7 +145,7 @@ function registerRun(evaluation: Command): void {
     .option('--no-live', 'leave out playing calls against the decision rule')
     .option('--jobs <n>', 'inference processes, and recordings in work at once (default: INFERENCE_CHILDREN)', count)
     .option('--max-speech <seconds>', 'net speech taken of a recording at most', count, 120)
-    .option('--resamples <n>', 'resamples of the speakers behind the intervals', count, 1000)
+    .option('--resamples <n>', 'resamples of the speakers behind the intervals', resampleCount, 1000)
     .option('--seed <n>', 'seed of the resampling', count, 1)
     .option('--json', 'print the results as one line of JSON')
     .addHelpText(

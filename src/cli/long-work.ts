@@ -21,9 +21,18 @@ export async function stoppable<T>(message: string, work: (signal: AbortSignal) 
 
 /** For options: a whole number above 0. Throws `InvalidArgumentError`. */
 export function count(text: string): number {
+  return wholeNumberAbove(0, text);
+}
+
+/** For options: a number of resamples, of which two are the least that make an interval. Throws `InvalidArgumentError`. */
+export function resampleCount(text: string): number {
+  return wholeNumberAbove(1, text);
+}
+
+function wholeNumberAbove(bound: number, text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('A whole number above 0 is needed.');
-  return value;
+  if (Number.isInteger(value) && value > bound) return value;
+  throw new InvalidArgumentError(`A whole number above ${bound} is needed.`);
 }
 
 /** A share as people read it: `0.58 %`. */

@@ -48,7 +48,7 @@ const CALIBRATED = 2;
 
 /**
  * `rows`: `count` unit embeddings in random order, of which a cohort of n takes the first n. Throws `EvaluationError` when the
- * calls make no target or no nontarget trials.
+ * calls make no target or no nontarget trials. The whole cohort is always among what is compared, sizes beyond it never.
  */
 export async function chooseCohort(
   calls: readonly HeardCall[],
@@ -63,8 +63,10 @@ export async function chooseCohort(
       `The calls to choose on make no ${wanted ? 'target' : 'nontarget'} trials: they must be of several people with several calls each`,
     );
   }
-  const pairs = choices.sizes.flatMap((size) =>
-    choices.tops.filter((top) => top <= size).map((top) => ({ size, top })),
+  const sizes = new Set([...choices.sizes.filter((size) => size <= cohort.count), cohort.count]);
+  // More than there are cannot judge: all of them do.
+  const pairs = [...sizes].flatMap((size) =>
+    [...new Set(choices.tops.map((top) => Math.min(top, size)))].map((top) => ({ size, top })),
   );
   const found: CohortFigures[] = [];
   for (const [index, pair] of pairs.entries()) {
@@ -74,25 +76,32 @@ export async function chooseCohort(
     const normaliser = new Cohort(cohort.rows.subarray(0, pair.size * dimensions), dimensions, { top: pair.top });
     const enrolled = voicesOfCalls(calls, ENROLLED, normaliser);
     const scored = PROBES.map((probe) => scoreTrials(trials, enrolled, voicesOfCalls(calls, probe, normaliser)));
-    const figures = (system: 'cosine' | 'as-norm') =>
-      scored.map((of) => figuresOf(of, system, { calls, bootstrap: choices.bootstrap }));
-    if (index === 0) found.push({ cohort: undefined, probes: figures('cosine') });
-    found.push({ cohort: pair, probes: figures('as-norm') });
+    const figures = async (system: 'cosine' | 'as-norm') => {
+      const probes: CohortFigures['probes'][number][] = [];
+      for (const of of scored) probes.push(await figuresOf(of, system, { calls, choices }));
+      return probes;
+    };
+    if (index === 0) found.push({ cohort: undefined, probes: await figures('cosine') });
+    found.push({ cohort: pair, probes: await figures('as-norm') });
     choices.onProgress(index + 1, pairs.length);
   }
   return found;
 }
 
-function figuresOf(
+async function figuresOf(
   scored: ScoredTrials,
   system: 'cosine' | 'as-norm',
-  { calls, bootstrap }: { readonly calls: readonly HeardCall[]; readonly bootstrap: BootstrapOptions },
-): CohortFigures['probes'][number] {
+  { calls, choices }: { readonly calls: readonly HeardCall[]; readonly choices: CohortChoices },
+): Promise<CohortFigures['probes'][number]> {
+  const { bootstrap, signal } = choices;
   const scores = system === 'cosine' ? scored.cosines : scored.normScores;
   const { eer } = measure({ ...scored, scores }, { areLlrs: false, bootstrap });
   const cuts = Array.from({ length: CUTS }, (_, index) => splitPeople(calls, bootstrap.seed + index));
   // Only the value is shown: intervals of costs would take most of the time.
-  const validation = crossValidate([{ name: system, trials: scored }], cuts, { ...bootstrap, resamples: 2 });
+  const validation = await crossValidate([{ name: system, trials: scored }], cuts, {
+    bootstrap: { ...bootstrap, resamples: 2 },
+    signal,
+  });
   const costs = validation?.decisions.find(({ pTarget }) => pTarget === PRIOR)?.systems;
   const cost = costs?.[system === 'cosine' ? COSINE : CALIBRATED]?.actDcf.value;
   return { equalErrorRate: reported(eer!), actDcf: cost ?? null };

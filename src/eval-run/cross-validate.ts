@@ -4,6 +4,7 @@
  * matters much with few people, so it is drawn many times: a trial counts as often as both its people are of one half, which
  * nearly every trial is at some time, and its decisions are averaged.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BootstrapOptions } from '../evaluation/bootstrap.js';
 import { bayesThreshold, bestThreshold } from '../evaluation/dcf.js';
 import { compareDecisions } from '../evaluation/decisions.js';
@@ -44,14 +45,17 @@ export interface CrossValidation {
   readonly decisions: CorpusResults['decisions'];
 }
 
-/** Undefined when a half has no targets or no nontargets. */
-export function crossValidate(
+/** Undefined when a half has no targets or no nontargets. Throws `signal.reason` when aborted. */
+export async function crossValidate(
   conditions: readonly NamedTrials[],
   cuts: readonly HalfOf[],
-  bootstrap: BootstrapOptions,
-): CrossValidation | undefined {
+  { bootstrap, signal }: { readonly bootstrap: BootstrapOptions; readonly signal: AbortSignal },
+): Promise<CrossValidation | undefined> {
   const judged = conditions.map(({ trials }) => nothingJudged(trials.cosines.length));
   for (const halfOf of cuts) {
+    // Each cut takes a second or so: Ctrl-C must be heard.
+    await nextTurn();
+    signal.throwIfAborted();
     for (const half of [0, 1] as const) {
       const fitted = fitOn(conditions, halfOf, half === 0 ? 1 : 0);
       if (!fitted) return undefined;
@@ -64,7 +68,13 @@ export function crossValidate(
   if (validated.some(({ isTarget }) => !isTarget.includes(1) || !isTarget.includes(0))) return undefined;
   const pooled = validated.length > 1 ? [{ name: 'all conditions', trials: pool(validated) }] : [];
   const named = [...validated.map((trials, index) => ({ name: conditions[index]!.name, trials })), ...pooled];
-  return { llrs: validated, decisions: named.flatMap(({ name, trials }) => compare(name, trials, bootstrap)) };
+  const decisions: CorpusResults['decisions'] = [];
+  for (const { name, trials } of named) {
+    await nextTurn();
+    signal.throwIfAborted();
+    decisions.push(...compare(name, trials, bootstrap));
+  }
+  return { llrs: validated, decisions };
 }
 
 function fitOn(conditions: readonly NamedTrials[], halfOf: HalfOf, half: 0 | 1) {

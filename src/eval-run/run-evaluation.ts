@@ -208,7 +208,7 @@ async function evaluateCorpus(
   }
   const cuts = Array.from({ length: CUTS }, (_, index) => splitPeople(corpus.recordings, plan.bootstrap.seed + index));
   const halfOf = cuts[0]!;
-  const validation = crossValidate(conditions, cuts, plan.bootstrap);
+  const validation = await crossValidate(conditions, cuts, { bootstrap: plan.bootstrap, signal: run.signal });
   if (!validation)
     notes.push(`${corpus.name}: too few people to fit a calibration on one half and try it on the other.`);
   if (!corpus.sessionsKnown) {
@@ -250,43 +250,43 @@ async function evaluateCorpus(
     sessionsKnown: corpus.sessionsKnown,
     conditions: results,
     decisions: validation ? [...validation.decisions] : [],
-    ...checkCalibrations(
+    ...(await checkCalibrations(
       live,
       conditions.map(({ trials: scored }) => scored),
-      { service, plan, halfOf },
-    ),
+      { service, plan, halfOf, signal: run.signal },
+    )),
   };
 }
 
 /** Claims and played calls: with the calibration as shipped, and with one fitted on the half of the people not judged. */
-function checkCalibrations(
+async function checkCalibrations(
   live: readonly LiveTrial[],
   conditions: readonly ScoredTrials[],
   deps: {
     readonly service: ServicePath;
     readonly plan: EvaluationPlan;
     readonly halfOf: ReturnType<typeof splitPeople>;
+    readonly signal: AbortSignal;
   },
-): Pick<CorpusResults, 'claims' | 'live'> {
+): Promise<Pick<CorpusResults, 'claims' | 'live'>> {
   const { calibration } = deps.service;
   const { bootstrap, degradations, enroll } = deps.plan;
   const choices: ['shipped' | 'cross-validated', CalibrationFor | undefined][] = [
     ['shipped', () => calibration],
     ['cross-validated', crossValidated(calibration, live, deps.halfOf)],
   ];
-  const found = choices.map(([name, calibrationFor]) => {
-    if (!calibrationFor) return { claims: undefined, live: undefined };
+  const found: Pick<CorpusResults, 'claims' | 'live'> = { claims: [], live: [] };
+  for (const [name, calibrationFor] of choices) {
+    if (!calibrationFor) continue;
+    await nextTurn();
+    deps.signal.throwIfAborted();
     const options = { calibrationFor, bootstrap };
+    const claims = checkClaims(name, conditions, options);
+    if (claims) found.claims.push(claims);
     const played = playCalls(name, live, options);
-    return {
-      claims: checkClaims(name, conditions, options),
-      live: played && { ...played, degradation: degradations[0]!.name, enroll: segmentName(enroll[0]!) },
-    };
-  });
-  return {
-    claims: found.flatMap(({ claims }) => claims ?? []),
-    live: found.flatMap((entry) => entry.live ?? []),
-  };
+    if (played) found.live.push({ ...played, degradation: degradations[0]!.name, enroll: segmentName(enroll[0]!) });
+  }
+  return found;
 }
 
 /** Leaving out recordings with too little speech may leave nothing of a kind. */

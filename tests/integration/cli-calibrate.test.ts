@@ -82,6 +82,8 @@ describe('from a raw package to one that can be used', { timeout: 240_000 }, () 
     expect(cohort.rows).toHaveLength(11 * 16);
     const manifest = readFileSync(join(models.packageDir, 'manifest.json'), 'utf8');
     expect(manifest).toContain('voice-auth cohort training --model <package folder>');
+    // What was left out is not part of how this cohort is made again.
+    expect(manifest).toContain('--condition mulaw alaw --skip-last');
     expect(manifest).not.toContain(folder);
 
     const fitted = await voiceAuth('calibrate', calls, '--check', '--jobs', '1');
@@ -123,18 +125,33 @@ describe('from a raw package to one that can be used', { timeout: 240_000 }, () 
       }
     }
     const before = readdirSync(models.packageDir);
-    const args = ['--choose-on', strangers, '--sizes', '10', 'all', '--top-n', '5', '10', '50', '--resamples', '10'];
+    const args = [
+      '--choose-on',
+      strangers,
+      '--sizes',
+      '10',
+      '50',
+      'all',
+      '--top-n',
+      '5',
+      '10',
+      '50',
+      '--resamples',
+      '10',
+    ];
     const run = await voiceAuth('cohort', training, ...args, '--dry-run', '--jobs', '1');
     expect(run).toMatchObject({ code: 0 });
     const rows = run.out.split('\n').map((line) => line.split(/ {2,}/));
-    expect(rows.map(([size, top]) => `${size} ${top}`).slice(0, 6)).toEqual([
+    expect(rows.map(([size, top]) => `${size} ${top}`).slice(0, 7)).toEqual([
       'cohort top N',
       'none -',
       '10 5',
       '10 10',
       '12 5',
       '12 10',
+      '12 12',
     ]);
+    expect(run.err).toContain('12 speakers make no cohort of 50: left out.');
     expect(run.out).toMatch(/actDCF, 1 in 20.*Nothing was written/s);
     expect(readdirSync(models.packageDir)).toEqual(before);
   });

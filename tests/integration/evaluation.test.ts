@@ -247,6 +247,11 @@ describe('voice-auth eval', { timeout: 180_000 }, () => {
       args: ['run', '--data', 'x', '--out', 'x', '--jobs', '0'],
       message: /whole number above 0/,
     },
+    {
+      what: 'one resample',
+      args: ['run', '--data', 'x', '--out', 'x', '--resamples', '1'],
+      message: /whole number above 1/,
+    },
   ])('explains $what in a line', async ({ args, message }) => {
     const { code, stderr } = await voiceAuth('eval', ...args);
     expect(code).not.toBe(0);

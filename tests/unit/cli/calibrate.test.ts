@@ -60,6 +60,7 @@ describe('cohort and calibrate refuse', () => {
       ['cohort', '@training', '--model', '@raw', '--choose-on', '@training'],
       /are in the cohort/,
     ],
+    ['one resample', ['cohort', '@training', '--resamples', '1'], /whole number above 1/],
     ['a cohort of own users', ['cohort', '@training', '--recorded'], /unknown option '--recorded'/],
     [
       'a package without a cohort',

@@ -8,7 +8,7 @@ import {
   type LiveTrial,
   playCalls,
 } from '../../../src/eval-run/live-looks.js';
-import { type ScoredTrials, splitPeople, trialsOfHalf } from '../../../src/eval-run/score-trials.js';
+import { type HalfOf, type ScoredTrials, splitPeople, trialsOfHalf } from '../../../src/eval-run/score-trials.js';
 import { LOOKS_S } from '../../../src/evaluation/fit-calibration.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 import { toyCalibration } from '../../support/toy-models.js';
@@ -57,9 +57,10 @@ describe('splitPeople', () => {
 });
 
 describe('crossValidate', () => {
+  const options = { bootstrap, signal: new AbortController().signal };
   const cuts = Array.from({ length: 12 }, (_, seed) => splitPeople(SIDES, seed));
 
-  it('never judges a trial by a fit that knew one of its people', () => {
+  it('never judges a trial by a fit that knew one of its people', async () => {
     // One half's strangers score far above its owners: whoever fits on them refuses everybody.
     const halfOf = cuts[0]!;
     const odd = scored((target, chance) => (target ? 5 + chance : chance), 1);
@@ -69,7 +70,7 @@ describe('crossValidate', () => {
       poisoned.normScores[index] = score;
       poisoned.cosines[index] = score / 10;
     }
-    const found = crossValidate([{ name: 'toy', trials: poisoned }], [halfOf], bootstrap)!;
+    const found = (await crossValidate([{ name: 'toy', trials: poisoned }], [halfOf], options))!;
     const [cosine] = found.decisions[0]!.systems;
     // Half 0 is judged by half 1, which says "nobody"; half 1 by half 0, which takes its strangers for owners.
     expect(cosine!.pMiss.value).toBe(1);
@@ -79,9 +80,9 @@ describe('crossValidate', () => {
     );
   });
 
-  it('makes no errors where owners and strangers are far apart, and keeps all trials', () => {
+  it('makes no errors where owners and strangers are far apart, and keeps all trials', async () => {
     const trials = scored((target, chance) => (target ? 10 + chance : chance), 2);
-    const { decisions, llrs } = crossValidate([{ name: 'toy', trials }], cuts, bootstrap)!;
+    const { decisions, llrs } = (await crossValidate([{ name: 'toy', trials }], cuts, options))!;
     expect(decisions.map(({ condition, pTarget }) => [condition, pTarget])).toEqual([
       ['toy', 0.01],
       ['toy', 0.05],
@@ -91,17 +92,17 @@ describe('crossValidate', () => {
     expect(decisions[0]!.targets + decisions[0]!.nontargets).toBe(trials.cosines.length);
   });
 
-  it('shows what normalisation saves where conditions shift the cosine and not the normScore', () => {
+  it('shows what normalisation saves where conditions shift the cosine and not the normScore', async () => {
     const clean = scored((target, chance) => (target ? 2 + 3 * chance : 3 * chance), 3);
     const shifted = { ...clean, cosines: clean.cosines.map((value) => value - 0.3) };
-    const { decisions } = crossValidate(
+    const { decisions } = (await crossValidate(
       [
         { name: 'a', trials: clean },
         { name: 'b', trials: shifted },
       ],
       cuts,
-      bootstrap,
-    )!;
+      options,
+    ))!;
     const pooled = decisions.find(({ condition, pTarget }) => condition === 'all conditions' && pTarget === 0.05)!;
     const [cosine, normalised, calibrated] = pooled.systems;
     expect(cosine!.saved.value).toBe(0);
@@ -109,19 +110,40 @@ describe('crossValidate', () => {
     expect(calibrated!.saved.value).toBeGreaterThan(0.15);
   });
 
-  it('averages what the cuts say of a trial: one cut taken twice says the same', () => {
+  it('averages what the cuts say of a trial: one cut taken twice says the same', async () => {
     const trials = scored((target, chance) => (target ? 2 + 3 * chance : 3 * chance), 5);
-    const [once, twice] = [cuts.slice(0, 1), [cuts[0]!, cuts[0]!]].map(
-      (of) => crossValidate([{ name: 'toy', trials }], of, bootstrap)!,
+    const [once, twice] = await Promise.all(
+      [cuts.slice(0, 1), [cuts[0]!, cuts[0]!]].map((of) => crossValidate([{ name: 'toy', trials }], of, options)),
     );
     expect(new Set(Array.from(once!.llrs[0]!.scores)).size).toBeGreaterThan(10);
     expect(twice).toEqual(once);
   });
 
-  it('does not try with too few people', () => {
+  it('stops between two cuts when it is told to', async () => {
+    const trials = scored((target, chance) => (target ? 10 + chance : chance), 2);
+    const stop = new AbortController();
+    const stopping: HalfOf = (enrollSpeaker, testSpeaker) => {
+      stop.abort(new Error('enough for today'));
+      return cuts[0]!(enrollSpeaker, testSpeaker);
+    };
+    const never: HalfOf = () => expect.unreachable();
+    const stopped = crossValidate([{ name: 'toy', trials }], [stopping, never], { bootstrap, signal: stop.signal });
+    await expect(stopped).rejects.toThrow('enough for today');
+  });
+
+  it('hears of an interrupt that comes while it works', async () => {
+    const trials = scored((target, chance) => (target ? 10 + chance : chance), 2);
+    const stop = new AbortController();
+    // As a signal of the process does: through the event loop.
+    setImmediate(() => stop.abort(new Error('interrupted')));
+    const stopped = crossValidate([{ name: 'toy', trials }], cuts, { bootstrap, signal: stop.signal });
+    await expect(stopped).rejects.toThrow('interrupted');
+  });
+
+  it('does not try with too few people', async () => {
     const few = scored((target, chance) => (target ? 1 + chance : chance), 4);
     const nobody = () => undefined;
-    expect(crossValidate([{ name: 'toy', trials: few }], [nobody], bootstrap)).toBeUndefined();
+    expect(await crossValidate([{ name: 'toy', trials: few }], [nobody], options)).toBeUndefined();
   });
 });
 
