@@ -8,7 +8,7 @@ import { calibrationSchema, scoreFromFmr } from '../domain/scoring/calibration.j
 import { Cohort } from '../domain/scoring/score-normalisation.js';
 import { loadModelPackage, type ModelPackage } from '../embedder/model-package.js';
 import { requireWritable } from '../embedder/package-files.js';
-import { formatCalibration } from '../evaluation/fit-calibration.js';
+import { fittedOnOf, formatCalibration } from '../evaluation/fit-calibration.js';
 import { randomGenerator } from '../evaluation/random.js';
 import {
   type ClaimCheck,
@@ -68,7 +68,7 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
   const checks: Checked[] = [{ title: 'calibration before', claims: checkRecorded(scores, base, BOOTSTRAP) }];
   if (options.check) checks.push(...checkHalves(voices, { cohort, base }));
   const provenance = {
-    fittedOn: `voice samples of ${voices.length} people of this deployment, against one another's voiceprints`,
+    fittedOn: fittedOnRecorded(voices.length, fittedOnOf(model.calibration)),
     command: 'voice-auth calibrate --recorded',
   };
   const written = await writeCalibration(target.folder, formatCalibration(calibration, provenance), options);
@@ -92,6 +92,14 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
   if (options.check && checks.length === 1) {
     remark(json, `--check: half of ${voices.length} people are fewer than ${MIN_PEOPLE}, too few to fit on.`);
   }
+}
+
+/** The budget, and what too few people have samples for, stay of the calibration before; of those recorded before it too, it is said once. */
+function fittedOnRecorded(people: number, before = 'a calibration that does not say'): string {
+  const [, earlier] =
+    /^voice samples of .+? of this deployment.*?; the rest: (?:earlier samples, )?(.*)$/.exec(before) ?? [];
+  const rest = earlier === undefined ? before : `earlier samples, ${earlier}`;
+  return `voice samples of ${people} people of this deployment, against one another's voiceprints; the rest: ${rest}`;
 }
 
 function presentCalibration(model: ModelPackage) {

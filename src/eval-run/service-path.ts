@@ -1,5 +1,4 @@
 /** The service's own way from a recording to an embedding: decoder, gate, speech detector, windows, inference children. */
-import { z } from 'zod';
 import { downmix } from '../audio/pcm.js';
 import { writeWav } from '../audio/wav.js';
 import type { EmbedderConfig, RecordingsConfig } from '../config/config.js';
@@ -12,6 +11,7 @@ import { type Calibration, calibrationSchema } from '../domain/scoring/calibrati
 import { Cohort } from '../domain/scoring/score-normalisation.js';
 import { loadModelFiles, loadModelPackage, type ModelFiles } from '../embedder/model-package.js';
 import { startModel } from '../embedder/open-embedder.js';
+import { fittedOnOf } from '../evaluation/fit-calibration.js';
 import { createLogger } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import { WorkerRecordingDecoder } from '../recordings/worker-recording-decoder.js';
@@ -67,14 +67,13 @@ export interface ServicePathConfig {
 }
 
 const CLOSE_TIMEOUT_MS = 5000;
-const fittedOnSchema = z.object({ fittedOn: z.string().optional() });
 
 /** Starts the children and the decoder. Throws `ModelPackageError` or `InferenceUnavailable` when they do not start. */
 export async function openServicePath(config: ServicePathConfig): Promise<ServicePath> {
   const model = await loadModelPackage(config.embedder.modelsDir, config.embedder.modelId);
   const calibration = calibrationSchema.parse(model.calibration);
   const cohort = new Cohort(model.cohort, model.manifest.embeddingSize, { top: calibration.cohortTop });
-  const fittedOn = fittedOnSchema.parse(model.calibration).fittedOn ?? null;
+  const fittedOn = fittedOnOf(model.calibration) ?? null;
   return { ...(await startPath(model, config)), calibration, cohort, fittedOn };
 }
 

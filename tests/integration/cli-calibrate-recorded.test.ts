@@ -36,7 +36,10 @@ beforeAll(async () => {
     modelId: TOY_NETWORK_ID,
     tails: [{ netSpeechMs: 2000, knots: knots(0, 0.5, 2, 0.05, 4, 0.001) }],
   });
-  writeFileSync(join(models.packageDir, 'calibration.json'), JSON.stringify(calibration));
+  writeFileSync(
+    join(models.packageDir, 'calibration.json'),
+    JSON.stringify({ ...calibration, fittedOn: '9 calls of 3 people' }),
+  );
   await withStorage(async ({ store }) => {
     for (let person = 0; person < PEOPLE; person++) {
       const userId = randomUUID();
@@ -78,6 +81,8 @@ function unitVector(): Float32Array {
   const length = Math.hypot(...values);
   return values.map((value) => value / length);
 }
+
+const fittedOn = (text: string): unknown => (JSON.parse(text) as { readonly fittedOn?: unknown }).fittedOn;
 
 interface Outcome {
   readonly code: number;
@@ -141,6 +146,13 @@ describe('calibrate --recorded', { timeout: 120_000 }, () => {
     const { cohortSha256, ...kept } = after;
     expect({ ...kept, tails: [] }).toEqual({ ...before, tails: [] });
     expect(cohortSha256).toMatch(/^[0-9a-f]{64}$/);
+    const own = "voice samples of 55 people of this deployment, against one another's voiceprints; the rest: ";
+    expect(fittedOn(text)).toBe(`${own}9 calls of 3 people`);
+    // Again and again it does not grow.
+    for (const _ of ['second', 'third']) {
+      expect(await calibrate([])).toMatchObject({ code: 0 });
+      expect(fittedOn(readFileSync(path, 'utf8'))).toBe(`${own}earlier samples, 9 calls of 3 people`);
+    }
     for (const said of [dry.out, run.out, text]) {
       expect(privacyLeaks(said, [...userIds, PHONE, key])).toEqual([]);
     }
