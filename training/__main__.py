@@ -35,6 +35,10 @@ def recipe(speech: Path, out: Path, model_id: str, network: str, steps: int, spe
     features = Features(features_folder)
     if features.versions != versions:
         raise ValueError(f"{features_folder} holds {features.versions} versions of all speech, not {versions}: delete it or choose another folder.")
+    now = prepare.digests(speech)
+    others = sorted(name for name in {*now, *features.made_of} if now.get(name) != features.made_of.get(name))
+    if others:
+        raise ValueError(f"{features_folder} was made of another {', '.join(others)} than is below {speech}: delete it or choose another folder.")
     head = out / "speech.pt"
     if head.exists() and torch.load(head).get("made of") != made_of(features, speech_steps):
         raise ValueError(f"{head} was made of other features or with other steps: delete it or choose another folder.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,20 @@ def read_corpus(folder: Path) -> list[Speaker]:
 
 
 def split_speakers(speakers: list[Speaker]) -> tuple[list[Speaker], list[Speaker]]:
-    """Training and held-out speakers of one corpus (already sorted)."""
+    """Training and held-out speakers of one corpus (already sorted); where there are no more than are held out, nobody is left to train on."""
     held = HELD_OUT.get(speakers[0].corpus, 0) if speakers else 0
-    return (speakers[: len(speakers) - held], speakers[len(speakers) - held :])
+    training = max(0, len(speakers) - held)
+    return (speakers[:training], speakers[training:])
+
+
+def digest(folder: Path) -> str:
+    """What features depend on of a folder of speech or noise: its index, who is held out, and the names and sizes of its files. The same for a folder
+    that is not there as for an empty one."""
+    files = sorted(file for file in folder.glob("*") if file.is_file()) if folder.is_dir() else []
+    listed = [f"{file.name} {file.stat().st_size}" for file in files]
+    index = folder / "index.tsv"
+    rows = index.read_text(encoding="utf-8") if index.exists() else ""
+    return hashlib.sha256("\n".join([str(HELD_OUT.get(folder.name, 0)), *listed, rows]).encode()).hexdigest()
 
 
 def decode(file: Path, rate: int = SOURCE_RATE) -> np.ndarray:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .channels import trained_on
-from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_power, mel_to_hertz
+from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_to_hertz
 
 # The spectrum stretched or squeezed by 7 % or an eighth, the pace as it was: other voices (vocal tract length perturbation, Jaitly & Hinton, ICML workshop 2013).
 WARPS = (1.0, 0.93, 1.07, 0.88, 1.13)
@@ -21,7 +20,7 @@ UNWARPED = 0.4
 
 
 # Counts up whenever prepare.py makes something else of the same speech.
-FEATURES_FORMAT = 3
+FEATURES_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Features:
         # What a checkpoint or a trained head is of: the description has every item with its place and length.
         self.identity = hashlib.sha256(text.encode()).hexdigest()
         self.versions: int = described["versions"]
+        # Digests of the corpora, noise and babble, by name.
+        self.made_of: dict[str, str] = described["madeOf"]
         self.frames = np.memmap(folder / "features.f16", np.float16, "r").reshape(-1, BANDS)
         self.training: list[Item] = []
         self.held_out: list[Item] = []
@@ -59,8 +60,8 @@ class Features:
             item = Item(row["corpus"], row["speaker"], row["speed"], row["version"], row["start"], tuple(row["pieces"]))
             (self.held_out if row["heldOut"] else self.training).append(item)
         bank = np.load(folder / "noises.npz")
-        self.noise = mel_power(bank["noise"])
-        self.babble = mel_power(bank["babble"])
+        self.noise: np.ndarray = bank["noise_power"]
+        self.babble: np.ndarray = bank["babble_power"]
 
     def power(self, item: Item, start: int, count: int) -> np.ndarray:
         """Mel power of `count` frames from `start` on, float32; the item is repeated where it is too short."""
@@ -100,7 +101,6 @@ class Sampler:
 
     def __init__(self, features: Features) -> None:
         self.features = features
-        self.noise, self.babble = trained_on(features.noise), trained_on(features.babble)
         self.warps = [warp_matrix(factor) for factor in WARPS]
         by_class: dict[tuple[str, str, int], list[Item]] = {}
         for item in features.training:
@@ -136,9 +136,9 @@ class Sampler:
         out = np.empty((crops, frames, BANDS), np.float32)
         for row in range(crops):
             if random.random() < 0.5:
-                out[row] = self._cut(self.noise, frames, random)
+                out[row] = self._cut(self.features.noise, frames, random)
             else:
-                out[row] = sum(self._cut(self.babble, frames, random) for _ in range(random.integers(1, 6)))
+                out[row] = sum(self._cut(self.features.babble, frames, random) for _ in range(random.integers(1, 6)))
         return torch.from_numpy(out)
 
     @staticmethod

@@ -53,6 +53,10 @@ def mel_power(samples: np.ndarray, rate: int = 8000) -> np.ndarray:
     if len(samples) < len(window):
         return np.zeros((0, BANDS), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, len(window))[::hop]
-    spectrum = np.fft.rfft(frames * window, fft_size)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    return power @ mel_filters(rate, fft_size).T
+    filters = mel_filters(rate, fft_size).T
+    out = np.empty((len(frames), BANDS), np.float32)
+    # Minute by minute: the spectra of hours of noise at once would take gigabytes.
+    for start in range(0, len(frames), 60 * FRAMES_PER_SECOND):
+        spectrum = np.fft.rfft(frames[start : start + 60 * FRAMES_PER_SECOND] * window, fft_size)
+        out[start : start + len(spectrum)] = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ filters
+    return out

@@ -9,16 +9,18 @@ of anybody. Runs on all cores, says how far it is.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from . import channels, corpora
+from . import channels, corpora, noises
 from .dataset import FEATURES_FORMAT
 from .frontend import BANDS, mel_power
 
@@ -41,34 +43,38 @@ class Job:
     seed: int
 
 
-_noises: channels.NoiseBank | None = None
+_noises: noises.Recordings | None = None
 
 
-def load_noises(speech: Path, bank: Path) -> None:
-    """Decodes the noise and babble recordings once; workers read them from `bank`."""
-    def joined(*folders: str) -> np.ndarray:
-        parts = [corpora.decode(file, channels.RATE) for folder in folders for file in sorted((speech / folder).glob("*.opus"))]
-        if not parts:
-            print(f"No recordings in {', '.join(folders)}: a minute of coloured noise instead.", file=sys.stderr)
-        parts = [part / (np.sqrt(np.mean(part**2)) + 1e-9) * 0.05 for part in parts]
-        return np.concatenate(parts) if parts else channels.coloured_noise(channels.RATE * 60, np.random.default_rng(1))
-
-    np.savez(bank, noise=joined("noise"), babble=joined("unlabelled-commands", "unlabelled-wakewords"))
+def write_noises(speech: Path, bank: Path) -> None:
+    """Reads the noise and babble recordings once: as samples for the workers, and as the mel power that every crop gets some of."""
+    recordings = noises.read(speech)
+    training, tests = recordings.training, recordings.tests
+    np.savez(
+        bank,
+        noise=training.noise,
+        babble=training.babble,
+        noise_for_tests=tests.noise,
+        babble_for_tests=tests.babble,
+        noise_power=mel_power(training.noise),
+        babble_power=mel_power(training.babble),
+    )
 
 
 def _start_worker(bank: str) -> None:
     global _noises
     arrays = np.load(bank)
-    _noises = channels.NoiseBank(*(channels.trained_on(arrays[name]) for name in ("noise", "babble")))
+    training = channels.NoiseBank(arrays["noise"], arrays["babble"])
+    _noises = noises.Recordings(training, channels.NoiseBank(arrays["noise_for_tests"], arrays["babble_for_tests"]))
     os.nice(5)
 
 
-def degrade(pieces: list[np.ndarray], noises: channels.NoiseBank, random: np.random.Generator) -> list[np.ndarray]:
+def degrade(pieces: list[np.ndarray], bank: channels.NoiseBank, random: np.random.Generator) -> list[np.ndarray]:
     """Each piece through a simulated call of its own. Pieces of one codec go through the encoder together, 0.1 s apart."""
     names = list(channels.CODECS)
     weights = np.array([channels.CODECS[name][0] for name in names])
     chosen = [names[index] for index in random.choice(len(names), len(pieces), p=weights / weights.sum())]
-    ready = [channels.before_codec(piece, noises, random) for piece in pieces]
+    ready = [channels.before_codec(piece, bank, random) for piece in pieces]
     result: list[np.ndarray | None] = [None] * len(pieces)
     gap = np.zeros(channels.RATE // 10, np.float32)
     for codec in sorted(set(chosen)):
@@ -103,11 +109,17 @@ def prepare_group(job: Job) -> list[tuple[str, list[np.ndarray]]]:
     if job.version > 0 and not job.held_out:
         by = np.exp(np.clip(random.normal(0, VOICE_SPREAD, len(pieces)), -VOICE_LIMIT, VOICE_LIMIT))
         pieces = [channels.raise_voice(piece, factor) for piece, factor in zip(pieces, by)]
-    made = pieces if job.version == 0 else degrade(pieces, _noises, random)
+    bank = _noises.tests if job.held_out else _noises.training
+    made = pieces if job.version == 0 else degrade(pieces, bank, random)
     spectra: list[list[np.ndarray]] = [[] for _ in job.speakers]
     for owner, piece in zip(owners, made):
         spectra[owner].append(np.log(mel_power(piece) + 1e-12).astype(np.float16))
     return [(speaker.name, parts) for speaker, parts in zip(job.speakers, spectra)]
+
+
+def digests(speech: Path, names: tuple[str, ...] = corpora.TRAINING_CORPORA) -> dict[str, str]:
+    """What features of these corpora are made of: a digest of each, and of the noise and babble that is mixed in."""
+    return {name: corpora.digest(speech / name) for name in (*names, noises.NOISE, *noises.BABBLE)}
 
 
 def _prepare(job: Job) -> tuple[Job, list[tuple[str, list[np.ndarray]]]]:
@@ -119,25 +131,41 @@ def prepare(
 ) -> None:
     """Writes features.f16 (frames of all speakers, one after another) and features.json (which frames are whose).
 
-    `versions` counts the clean one; `names` are the corpus folders. Raises FileNotFoundError for a missing corpus.
+    `versions` counts the clean one; `names` are the corpus folders. Raises FileNotFoundError for a missing corpus, ValueError for one
+    without speakers to train on, and RuntimeError when a worker process was killed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    bank = out / "noises.npz"
-    load_noises(speech, bank)
+    made_of = digests(speech, names)
     jobs: list[Job] = []
     for corpus in names:
         training, held_out = corpora.split_speakers(corpora.read_corpus(speech / corpus))
+        if not training:
+            raise ValueError(f"{corpus} has nobody to train on: {len(held_out)} speakers, and so many are held out.")
         for held, speakers in ((False, training), (True, held_out)):
             for speed in (100,) if held else speeds:
                 for version in range(versions):
                     for at in range(0, len(speakers), 12):
                         jobs.append(Job(corpus, tuple(speakers[at : at + 12]), speed, version, held, seed + at))
-    index = []
+    bank = out / "noises.npz"
+    write_noises(speech, bank)
+    with (out / "features.f16.part").open("wb") as stream:
+        try:
+            index = _write_features(jobs, bank, stream)
+        except BrokenProcessPool as error:
+            raise RuntimeError("A worker process was killed, perhaps for want of memory: prepared nothing.") from error
+    (out / "features.f16.part").rename(out / "features.f16")
+    described = {"format": FEATURES_FORMAT, "bands": BANDS, "versions": versions, "madeOf": made_of, "items": index}
+    (out / "features.json").write_text(json.dumps(described))
+
+
+def _write_features(jobs: list[Job], bank: Path, stream: BinaryIO) -> list[dict[str, object]]:
+    """Writes the frames of all jobs in their order; whose they are."""
+    index: list[dict[str, object]] = []
     written = 0
     started = time.monotonic()
-    workers = os.cpu_count() or 1
-    with (out / "features.f16.part").open("wb") as stream, multiprocessing.Pool(workers, _start_worker, (str(bank),)) as pool:
-        for done, (job, spectra) in enumerate(pool.imap(_prepare, jobs), 1):
+    # The cores that this process may use, which can be fewer than there are.
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_start_worker, initargs=(str(bank),)) as pool:
+        for done, (job, spectra) in enumerate(pool.map(_prepare, jobs), 1):
             for name, parts in spectra:
                 lengths = [len(part) for part in parts]
                 for part in parts:
@@ -157,5 +185,4 @@ def prepare(
             elapsed = time.monotonic() - started
             print(f"\rprepare: {done}/{len(jobs)} groups, {written / 360000:.1f} h, {elapsed:.0f} s", end="", file=sys.stderr)
     print(file=sys.stderr)
-    (out / "features.f16.part").rename(out / "features.f16")
-    (out / "features.json").write_text(json.dumps({"format": FEATURES_FORMAT, "bands": BANDS, "versions": versions, "items": index}))
+    return index

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import augmentation, non_speech
-from .channels import trained_on
 from .dataset import Features, Item
 from .frontend import BANDS, FRAMES_PER_SECOND, mel_power
 from .networks import normalise
@@ -116,8 +115,8 @@ class SpeechSampler:
             np.concatenate([mel_power(non_speech.make(kind, 12.0, random)) for _ in range(max(2, int(minutes_each * 5)))])
             for kind in (*non_speech.KINDS, "music", "music")
         ]
-        self.noise = trained_on(features.noise)
-        self.babble = trained_on(features.babble)
+        self.noise = features.noise
+        self.babble = features.babble
         self.others.append(self.noise)
 
     def draw(self, count: int, frames: int, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import channels, corpora, non_speech
+from . import channels, corpora, noises, non_speech
 from .channels import RATE
 from .frontend import FRAMES_PER_SECOND, mel_power
-from .prepare import load_noises
 from .speech import speech_frames
 
 CODECS = ("gsm", "opus-8k", "mu-law", "speex-8k", "g726-24k")
@@ -47,11 +46,7 @@ def make_clips(speech: Path, out: Path, seed: int = 42) -> int:
     """Writes wav files and clips.json (file, kind, and for speech one label per 10 ms); returns how many."""
     out.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
-    bank = out / "noises.npz"
-    load_noises(speech, bank)
-    arrays = np.load(bank)
-    noises = channels.NoiseBank(*(channels.left_for_tests(arrays[name]) for name in ("noise", "babble")))
-    bank.unlink()
+    bank = noises.read(speech).tests
     clips: list[dict[str, object]] = []
 
     def add(kind: str, samples: np.ndarray, labels: np.ndarray | None = None) -> None:
@@ -68,15 +63,15 @@ def make_clips(speech: Path, out: Path, seed: int = 42) -> int:
             clip = with_pauses(speaker, random)
             labels = speech_frames(mel_power(clip + 1e-6 * random.standard_normal(len(clip)).astype(np.float32)))
             add("speech", clip, labels)
-            add("speech in recorded noise, 10 dB", at_10_db(clip, noises.cuts(noises.noise, len(clip), random)), labels)
+            add("speech in recorded noise, 10 dB", at_10_db(clip, bank.cuts(bank.noise, len(clip), random)), labels)
             add("speech in stationary noise, 10 dB", at_10_db(clip, channels.coloured_noise(len(clip), random)), labels)
-            called = channels.through_codec(channels.before_codec(clip, noises, random), CODECS[index % len(CODECS)])
+            called = channels.through_codec(channels.before_codec(clip, bank, random), CODECS[index % len(CODECS)])
             add("speech, simulated call", np.pad(called[: len(clip)], (0, max(0, len(clip) - len(called)))), labels)
     for kind in non_speech.KINDS:
         for _ in range(12):
             add(kind, non_speech.make(kind, 10.0, random))
     for _ in range(20):
-        add("recorded noise", noises.cuts(noises.noise, 10 * RATE, random) * 2)
+        add("recorded noise", bank.cuts(bank.noise, 10 * RATE, random) * 2)
     (out / "clips.json").write_text(json.dumps({"labelsPerSecond": FRAMES_PER_SECOND, "clips": clips}))
     return len(clips)
 

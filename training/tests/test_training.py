@@ -7,16 +7,19 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import tempfile
 import unittest
 import wave
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
-from scipy.signal import lfilter, resample_poly
+from scipy.signal import fftconvolve, lfilter, resample_poly
 
-from training import augmentation, channels, corpora, evaluate, export, frontend, non_speech, package, prepare, speech
+from training import __main__ as main_module
+from training import augmentation, channels, corpora, evaluate, export, frontend, noises, non_speech, package, prepare, speech
 from training.compensation import compensate, fit, simulated_calls, write_compensated
 from training.dataset import UNWARPED, WARPS, Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
@@ -43,6 +46,14 @@ class FrontEnd(unittest.TestCase):
         power = frontend.mel_power(np.sin(2 * np.pi * 1000 * time).astype(np.float32)).mean(0)
         edges = frontend.mel_to_hertz(np.linspace(frontend.hertz_to_mel(frontend.LOW_HZ), frontend.hertz_to_mel(frontend.HIGH_HZ), frontend.BANDS + 2))
         self.assertLess(abs(edges[1:-1][power.argmax()] - 1000), 60)
+
+    def test_long_audio_has_the_power_of_its_parts(self) -> None:
+        # Longer than what is computed at once.
+        samples = bursts(130, 8000)
+        whole = frontend.mel_power(samples)
+        self.assertEqual(len(whole), 12998)
+        for start in (0, 5990, 11990):
+            np.testing.assert_allclose(whole[start : start + 20], frontend.mel_power(samples[start * 80 : start * 80 + 19 * 80 + 200]), rtol=1e-5, atol=1e-12)
 
     def test_graph_computes_the_same_power(self) -> None:
         samples = bursts(2.013, 16000)
@@ -168,6 +179,11 @@ class Channels(unittest.TestCase):
             peak = np.abs(np.fft.rfft(changed)).argmax() * 8000 / len(changed)
             self.assertAlmostEqual(peak, 5 * percent, delta=2)
 
+    def test_packets_are_lost_as_often_as_said(self) -> None:
+        speech = np.ones(8000 * 10, np.float32)
+        lost = [float(np.mean(channels.lose_packets(speech, np.random.default_rng(seed)) < 1)) for seed in range(300)]
+        self.assertAlmostEqual(float(np.mean(lost)), 0.045, delta=0.004)
+
     def test_a_raised_voice_keeps_its_formants(self) -> None:
         def voice(pitch: float) -> np.ndarray:
             """Pulses at `pitch` Hz through resonances at 600 and 1,500 Hz, 2 s."""
@@ -204,6 +220,100 @@ class Channels(unittest.TestCase):
         np.testing.assert_array_equal(made[0], made[1])
         self.assertGreater(np.abs(made[0] - made[2]).max(), 1e-3)
         self.assertTrue(all(np.isfinite(one).all() and np.abs(one).max() <= 1 for one in made))
+
+
+def write_wave(file: Path, samples: np.ndarray, rate: int = 8000) -> None:
+    """Float samples as a 16-bit recording."""
+    with wave.open(str(file), "wb") as stream:
+        stream.setparams((1, 2, rate, 0, "NONE", ""))
+        stream.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def write_cuts(folder: Path, cuts: list[np.ndarray]) -> None:
+    """A folder of noise as the corpora have it: cuts at 8 kHz in one file, 0.1 s of zeros between them, and an index."""
+    folder.mkdir(parents=True)
+    rows, parts, at = ["speaker\tutterance\tstart_s\tduration_s\tfile"], [], 0
+    for number, cut in enumerate(cuts):
+        rows.append(f"-\t{number}\t{at / 8000:.3f}\t{len(cut) / 8000:.3f}\tall.wav")
+        parts += [cut, np.zeros(800, np.float32)]
+        at += len(cut) + 800
+    write_wave(folder / "all.wav", np.concatenate(parts))
+    (folder / "index.tsv").write_text("\n".join(rows) + "\n")
+
+
+class Noises(unittest.TestCase):
+    def assert_even(self, noise: np.ndarray) -> None:
+        """Every second of what is drawn of `noise` lies within 3 dB of the mean."""
+        bank = channels.NoiseBank(noise, noise)
+        for seed in range(20):
+            drawn = bank.cuts(bank.noise, 12 * 8000, np.random.default_rng(seed))
+            power = np.mean(drawn.reshape(12, 8000).astype(float) ** 2, axis=1)
+            self.assertLess(np.abs(10 * np.log10(power / power.mean())).max(), 3)
+
+    def test_loud_and_soft_cuts_are_equally_loud(self) -> None:
+        random = np.random.default_rng(1)
+        # Ten recordings, every second one 37 dB softer than the others, and one that nobody hears.
+        cuts = [random.standard_normal(8000).astype(np.float32) * level for level in [0.15, 0.15 / 71] * 5 + [0.15 / 3000]]
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            write_cuts(Path(name) / "indexed" / "noise", cuts)
+            # Without an index: one file with pauses.
+            (Path(name) / "plain" / "noise").mkdir(parents=True)
+            write_wave(Path(name) / "plain" / "noise" / "a.wav", np.concatenate([part for cut in cuts for part in (cut, np.zeros(4000))]))
+            for kind in ("indexed", "plain"):
+                read = noises.read(Path(name) / kind)
+                self.assert_even(read.training.noise)
+                self.assert_even(read.tests.noise)
+                # All ten that can be heard are there, soft ones too; the gaps and the eleventh are not.
+                self.assertAlmostEqual((len(read.training.noise) + len(read.tests.noise)) / 8000, 10, delta=0.4)
+
+    def test_silence_is_no_noise(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            write_cuts(Path(name) / "noise", [np.zeros(8000, np.float32)] * 3)
+            with self.assertRaisesRegex(ValueError, "nothing but silence"):
+                noises.read(Path(name))
+
+    def test_no_recording_is_on_both_sides(self) -> None:
+        random = np.random.default_rng(2)
+        # Twelve recordings of two seconds with rumble in them, four overlapping cuts of each spread about.
+        recordings = [np.cumsum(random.standard_normal(16000)) * 0.002 + 0.05 * random.standard_normal(16000) for _ in range(12)]
+        places = [(recording, start) for recording in range(12) for start in (0, 2500, 5000, 8000)]
+        random.shuffle(places)
+        cuts = [recordings[recording][start : start + 8000].astype(np.float32) for recording, start in places]
+        found = noises.recordings_of(cuts)
+        for number in set(found):
+            self.assertEqual(len({recording for (recording, _), one in zip(places, found) if one == number}), 1)
+        self.assertEqual(len(set(found)), 12)
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            write_cuts(Path(name) / "noise", cuts)
+            read = noises.read(Path(name))
+
+        def heard(noise: np.ndarray) -> set[int]:
+            """Which recordings are in the noise, by a stretch that three of the four cuts have."""
+            parts = [np.diff(recording[5000:8000]) for recording in recordings]
+            power = fftconvolve(np.diff(noise) ** 2, np.ones(2999), "valid")
+            match = [fftconvolve(np.diff(noise), part[::-1], "valid") / np.sqrt(power * np.sum(part**2)) for part in parts]
+            return {number for number, found in enumerate(match) if found.max() > 0.5}
+
+        self.assertEqual(len(heard(read.tests.noise)), 2)
+        self.assertEqual(heard(read.training.noise), set(range(12)) - heard(read.tests.noise))
+
+    def test_the_end_of_a_single_recording_is_left_for_tests(self) -> None:
+        training, tests = noises.split([np.arange(1000)], np.zeros(1, int))
+        np.testing.assert_array_equal(training, [np.arange(800)])
+        np.testing.assert_array_equal(tests, [np.arange(800, 1000)])
+
+    def test_held_out_speakers_hear_noise_that_is_left_for_tests(self) -> None:
+        heard = []
+        quiet = channels.NoiseBank(np.zeros(8000), np.zeros(8000))
+        with tempfile.TemporaryDirectory() as name, mock.patch.object(prepare, "degrade", lambda pieces, bank, _: heard.append(bank) or pieces):
+            write_corpus(Path(name) / "synthetic", 2, 2.0)
+            speakers = tuple(corpora.read_corpus(Path(name) / "synthetic"))
+            both = noises.Recordings(quiet, channels.NoiseBank(np.ones(8000), np.ones(8000)))
+            with mock.patch.object(prepare, "_noises", both):
+                for held_out in (False, True):
+                    prepare.prepare_group(prepare.Job("synthetic", speakers, 100, 1, held_out, 1))
+        self.assertIs(heard[0], both.training)
+        self.assertIs(heard[1], both.tests)
 
 
 class Augmentation(unittest.TestCase):
@@ -310,9 +420,7 @@ def write_corpus(folder: Path, speakers: int, seconds: float) -> None:
     folder.mkdir(parents=True)
     rows = ["speaker\tutterance\tstart_s\tduration_s\tfile"]
     for number in range(speakers):
-        with wave.open(str(folder / f"s{number:03d}.wav"), "wb") as file:
-            file.setparams((1, 2, 16000, 0, "NONE", ""))
-            file.writeframes((bursts(seconds, 16000, number) * 32767).astype("<i2").tobytes())
+        write_wave(folder / f"s{number:03d}.wav", bursts(seconds, 16000, number), 16000)
         rows.append(f"s{number:03d}\tu\t0.000\t{seconds:.3f}\ts{number:03d}.wav")
     (folder / "index.tsv").write_text("\n".join(rows) + "\n")
 
@@ -379,6 +487,46 @@ class Training(unittest.TestCase):
             torch.testing.assert_close(ours, theirs)
 
 
+class Preparation(unittest.TestCase):
+    def test_a_killed_worker_is_an_error(self) -> None:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            folder = Path(name)
+            write_corpus(folder / "speech" / "synthetic", 21, 1.0)
+            with mock.patch.object(prepare, "prepare_group", lambda _: os._exit(9)), self.assertRaisesRegex(RuntimeError, "worker process was killed"):
+                prepare.prepare(folder / "speech", folder / "features", 2, speeds=(100,), names=("synthetic",))
+            self.assertFalse((folder / "features" / "features.json").exists())
+
+    def test_somebody_must_be_left_to_train_on(self) -> None:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            folder = Path(name)
+            write_corpus(folder / "speech" / "synthetic", 20, 1.0)
+            with self.assertRaisesRegex(ValueError, "synthetic has nobody to train on"):
+                prepare.prepare(folder / "speech", folder / "features", 2, speeds=(100,), names=("synthetic",))
+
+    def test_features_of_other_recordings_are_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+            folder = Path(name)
+            for corpus in corpora.TRAINING_CORPORA:
+                write_corpus(folder / "speech" / corpus, 2, 1.0)
+            write_cuts(folder / "speech" / "noise", [np.ones(8000, np.float32) * 0.1])
+            options = {"model_id": "model", "network": "tiny", "steps": 0, "speech_steps": 0, "versions": 2, "device": "cpu"}
+            with mock.patch.dict(corpora.HELD_OUT, {corpus: 1 for corpus in corpora.TRAINING_CORPORA}):
+                prepare.prepare(folder / "speech", folder / "out" / "features", 2, speeds=(100,))
+                before = Features(folder / "out" / "features").made_of
+                self.assertEqual(before, prepare.digests(folder / "speech"))
+                self.assertEqual(len(before), 7)
+                # Another index, another noise, and in the end others held out.
+                index = folder / "speech" / "librispeech" / "index.tsv"
+                index.write_text(index.read_text().replace("1.000", "0.900"))
+                with self.assertRaisesRegex(ValueError, "made of another librispeech than"):
+                    main_module.recipe(folder / "speech", folder / "out", **options)
+                write_wave(folder / "speech" / "noise" / "more.wav", np.ones(100))
+                with self.assertRaisesRegex(ValueError, "made of another librispeech, noise than"):
+                    main_module.recipe(folder / "speech", folder / "out", **options)
+            with self.assertRaisesRegex(ValueError, "dspspeech20.*speechocean762"):
+                main_module.recipe(folder / "speech", folder / "out", **options)
+
+
 class Package(unittest.TestCase):
     def test_a_replaced_network_is_entered_and_its_cohort_forgotten(self) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -439,6 +587,8 @@ class Corpora(unittest.TestCase):
             (folder / "index.tsv").write_text("speaker\tutterance\tstart_s\tduration_s\tfile\n" + "\n".join(rows) + "\n")
             speakers = corpora.read_corpus(folder)
             training, held_out = corpora.split_speakers(speakers)
+            for few in (15, 20):
+                self.assertEqual([len(part) for part in corpora.split_speakers(speakers[:few])], [0, few])
         self.assertEqual([len(speakers), len(training), len(held_out)], [30, 10, 20])
         self.assertEqual(speakers[0].utterances[1].start, 2.1)
         self.assertFalse({one.name for one in training} & {one.name for one in held_out})
