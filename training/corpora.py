@@ -14,6 +14,9 @@ SOURCE_RATE = 16000
 
 TRAINING_CORPORA = ("speechocean762", "librispeech", "speech-commands-test", "dspspeech20")
 
+# Real calls, never trained on.
+TELEPHONE = "telephone-dev"
+
 # Speakers kept out of training, the last of each corpus in sorted order. The first two are the corpora's own rule;
 # the same share of the other two lets every corpus be evaluated.
 HELD_OUT = {"speechocean762": 25, "dspspeech20": 4, "librispeech": 25, "speech-commands-test": 24, "synthetic": 20}

@@ -1,16 +1,18 @@
 """Error rates on speech that was never trained on: held-out speakers of every corpus, and real calls.
 
-    python3 -m training.evaluate <checkpoint> --speech <folder of corpora>
+    python3 -m training.evaluate <checkpoint, .onnx or model package> --speech <folder of corpora>
 
-prints them by gender, age, codec and seconds of speech, with 95 % intervals over the speakers: by cosine, or by what the service makes of it with
-the cohort of a package (--package).
+prints them, where a corpus says so by gender and age, by codec and seconds of speech, with 95 % intervals over the speakers: by cosine, or by
+what the service makes of it with the cohort of a package (--package).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -25,6 +27,7 @@ from .dataset import Features
 from .export import load_network
 from .frontend import FRAMES_PER_SECOND, mel_power
 from .networks import EMBEDDING_SIZE, normalise
+from .runtime import mel_session
 
 # Mel power [frames, bands] -> unit embedding.
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -41,19 +44,39 @@ PIECE = 4 * FRAMES_PER_SECOND
 TESTED = {"3 s": 3, "5 s": 5, "10 s": 10, "all": 10**6}
 
 
-def embedder(network: nn.Module) -> Embed:
+def in_windows(embed_window: Embed) -> Embed:
     """One embedding of up to 10 s at a time; longer speech as windows of equal length whose unit embeddings are averaged."""
-
-    device = next(network.parameters()).device
 
     def embed(power: np.ndarray) -> np.ndarray:
         windows = np.array_split(power, max(1, -(-len(power) // (10 * FRAMES_PER_SECOND))))
-        with torch.no_grad():
-            parts = [nn.functional.normalize(network(normalise(torch.from_numpy(part.copy())[None]).to(device)))[0].float().cpu() for part in windows]
-        mean = sum(part * len(window) for part, window in zip(parts, windows)).numpy()
+        mean = sum(embed_window(window) * len(window) for window in windows)
         return mean / np.linalg.norm(mean)
 
     return embed
+
+
+def embedder(network: nn.Module) -> Embed:
+    """What a network makes of speech, in windows of up to 10 s."""
+    device = next(network.parameters()).device
+
+    def embed_window(power: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            embedding = network(normalise(torch.from_numpy(power.copy())[None]).to(device))
+        return nn.functional.normalize(embedding)[0].float().cpu().numpy()
+
+    return in_windows(embed_window)
+
+
+@contextlib.contextmanager
+def opened(model: Path) -> Iterator[Embed]:
+    """The embedder of a checkpoint, of an ONNX file that training.export wrote, or of a model package: its model.onnx, which the service loads. All hear
+    the same mel power, that of training; the front end inside an ONNX file is not used."""
+    file = model / "model.onnx" if model.is_dir() else model
+    if file.suffix == ".onnx":
+        with mel_session(file) as session:
+            yield in_windows(lambda power: session.run(power.T[None])["embedding"])
+    else:
+        yield embedder(load_network(file))
 
 
 def cosine(enrolled: np.ndarray, tested: np.ndarray) -> np.ndarray:
@@ -156,38 +179,48 @@ def held_out(embed: Embed, features: Features) -> dict[str, float]:
     return rates
 
 
+def one_utterance_each(speakers: list[corpora.Speaker]) -> bool:
+    return all(len(speaker.utterances) == 1 for speaker in speakers)
+
+
 def utterances_of(speakers: list[corpora.Speaker]) -> tuple[list[np.ndarray], list[int]]:
-    """Every utterance of half a second or more at 8 kHz, and the index of its speaker."""
+    """Every utterance of half a second or more at 8 kHz, and the index of its speaker; where nobody has more than one, its pieces of 4 s."""
     cuts: list[np.ndarray] = []
     owners: list[int] = []
+    piece = PIECE // FRAMES_PER_SECOND * RATE if one_utterance_each(speakers) else None
     for owner, speaker in enumerate(speakers):
         samples = corpora.decode(speaker.file, RATE)
         for utterance in speaker.utterances:
             cut = samples[round(utterance.start * RATE) : round((utterance.start + utterance.duration) * RATE)]
-            if len(cut) >= RATE // 2:
-                cuts.append(cut)
-                owners.append(owner)
+            parts = [cut[start : start + piece] for start in range(0, max(1, len(cut) - piece + 1), piece)] if piece else [cut]
+            for part in parts:
+                if len(part) >= RATE // 2:
+                    cuts.append(part)
+                    owners.append(owner)
     return cuts, owners
 
 
-def whole_utterances(embed: Embed, folder: Path) -> dict[str, float]:
-    """Equal error rates of a corpus's held-out speakers, one whole utterance against another: telephone band (8 kHz), and each through
-    a codec drawn at random."""
+def held_out_title(folder: Path) -> str:
+    """What `whole_utterances` measures of a corpus."""
+    _, speakers = corpora.split_speakers(corpora.read_corpus(folder))
+    return f"{folder.name}, {len(speakers)} held-out speakers, {'pieces of 4 s' if one_utterance_each(speakers) else 'whole utterances'}"
+
+
+def whole_utterances(embed: Embed, folder: Path, score: Score = cosine, resamples: int = 500) -> Iterator[tuple[str, Interval]]:
+    """A corpus's held-out speakers, one whole utterance against another of the same session (pieces of 4 s where everybody has one utterance):
+    telephone band (8 kHz), and each through a codec drawn at random, one by one as they are measured."""
     _, speakers = corpora.split_speakers(corpora.read_corpus(folder))
     names = list(CODECS)
     weights = np.array([CODECS[name][0] for name in names])
     random = np.random.default_rng(5)
     cuts, owners = utterances_of(speakers)
-    clean = [embed(mel_power(cut)) for cut in cuts]
     drawn = random.choice(len(names), len(cuts), p=weights / weights.sum())
-    degraded = [embed(mel_power(through_codec(cut, names[codec]))) for cut, codec in zip(cuts, drawn)]
     same = np.equal.outer(owners, owners)
     upper = np.triu(np.ones_like(same), 1)
-    rates = {}
-    for name, parts in (("telephone band", clean), ("codecs", degraded)):
-        scores = cosine(np.stack(parts), np.stack(parts))
-        rates[name] = equal_error_rate(scores[same & upper], scores[~same & upper])
-    return rates
+    through = {"telephone band": lambda cut, _: cut, "codecs": lambda cut, codec: through_codec(cut, names[codec])}
+    for name, change in through.items():
+        matrix = np.stack([embed(mel_power(change(cut, codec))) for cut, codec in zip(cuts, drawn)])
+        yield name, interval(score(matrix, matrix), same, upper, np.array(owners), resamples)
 
 
 def telephone_calls(folder: Path) -> dict[str, np.ndarray]:
@@ -202,8 +235,8 @@ def telephone_calls(folder: Path) -> dict[str, np.ndarray]:
 
 def groups(embed: Embed, folder: Path, score: Score = cosine) -> Iterator[tuple[str, Interval]]:
     """Held-out speakers of a corpus whose speakers.tsv has age and gender (its children are all trained on): by both, by codec and by seconds of
-    speech, one by one as they are measured. One whole utterance against another of the same session, in the telephone band; strangers are of the
-    same gender (or age group) where it says so."""
+    speech, one by one as they are measured. Trials as those of `whole_utterances`, in the telephone band; strangers are of the same gender (or age
+    group) where it says so."""
     _, speakers = corpora.split_speakers(corpora.read_corpus(folder))
     with (folder / "speakers.tsv").open(encoding="utf-8", newline="") as stream:
         people = {row["speaker"]: row for row in csv.DictReader(stream, delimiter="\t")}
@@ -222,7 +255,7 @@ def groups(embed: Embed, folder: Path, score: Score = cosine) -> Iterator[tuple[
         return score(matrix, matrix)
 
     whole = scores(cuts)
-    selections = {"all": upper}
+    selections = {}
     for value in sorted(set(gender)):
         selections[f"gender {value}, strangers of the same"] = within(gender == value)
     for low, high in ((0, 17), (18, 24), (25, 99)):
@@ -255,22 +288,33 @@ def telephone_intervals(embed: Embed, calls: dict[str, np.ndarray], resamples: i
         yield f"{label}, every owner counting once", interval(scores, same, other_call, person, resamples, once=True)
 
 
+def tables(embed: Embed, speech: Path, score: Score = cosine) -> Iterator[tuple[str, Iterator[tuple[str, Interval]]]]:
+    """Everything that can be measured with the corpora below `speech`: titles with their rates."""
+    for corpus in corpora.TRAINING_CORPORA:
+        folder = speech / corpus
+        if (folder / "index.tsv").exists():
+            yield held_out_title(folder), whole_utterances(embed, folder, score)
+            if (folder / "speakers.tsv").exists():
+                yield f"{corpus}, the same by groups of speakers, seconds and codecs", groups(embed, folder, score)
+    if (speech / corpora.TELEPHONE / "index.tsv").exists():
+        yield f"{corpora.TELEPHONE}, other calls", telephone_intervals(embed, telephone_calls(speech / corpora.TELEPHONE), score=score)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("model", type=Path, help="checkpoint, .onnx of training.export, or model package (its model.onnx)")
     parser.add_argument("--speech", type=Path, required=True, help="folder of corpora")
     parser.add_argument("--package", type=Path, help="model package: with its score normalisation (default: cosine)")
     options = parser.parse_args()
-    embed = embedder(load_network(options.checkpoint))
     score = score_of_package(options.package) if options.package else cosine
-    tables = [("speechocean762, held-out speakers", groups(embed, options.speech / "speechocean762", score))]
-    if (options.speech / "telephone-dev" / "index.tsv").exists():
-        calls = telephone_calls(options.speech / "telephone-dev")
-        tables.append(("telephone-dev, other calls", telephone_intervals(embed, calls, score=score)))
-    for title, rates in tables:
-        print(title, flush=True)
-        for name, (rate, low, high) in rates:
-            print(f"  {name}: {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})", flush=True)
+    missing = [name for name in (*corpora.TRAINING_CORPORA, corpora.TELEPHONE) if not (options.speech / name / "index.tsv").exists()]
+    if missing:
+        print(f"Not measured, because they are not below {options.speech}: {', '.join(missing)}.", file=sys.stderr)
+    with opened(options.model) as embed:
+        for title, rates in tables(embed, options.speech, score):
+            print(title, flush=True)
+            for name, (rate, low, high) in rates:
+                print(f"  {name}: {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch.nn import functional
 
 from .frontend import HOP_SECONDS, WINDOW_SECONDS, analysis_window, mel_filters
 from .networks import NETWORKS, Compensated, normalise
+from .runtime import Session
 from .speech import CAUTION, SpeechHead
 
 RATE = 16000
@@ -113,18 +112,16 @@ def export(network: nn.Module, file: Path) -> None:
 def parity(network: nn.Module, file: Path) -> float:
     """Largest difference between this framework and onnxruntime (run by Node) over inputs of 0.5 to 10 s; RuntimeError from 1e-4 on."""
     model, output = exported(network)
-    runner = Path(__file__).parent.parent / "scripts" / "run-onnx.mjs"
     random = np.random.default_rng(3)
     worst = 0.0
-    for seconds in (0.5, 1.0, 3.01, 10.0):
-        # Noise in bursts: something with the dynamics of speech.
-        samples = random.standard_normal(int(seconds * RATE)) * 0.1 * np.repeat(random.uniform(0, 1, 200), RATE // 20)[: int(seconds * RATE)]
-        waveform = samples.astype("<f4")
-        run = subprocess.run(["node", str(runner), str(file)], input=waveform.tobytes(), capture_output=True, check=True)
-        theirs = np.array(json.loads(run.stdout)[output])
-        with torch.no_grad():
-            ours = model(torch.from_numpy(waveform.astype(np.float32))[None])[0].numpy()
-        worst = max(worst, float(np.abs(ours - theirs).max()))
+    with Session(file) as session:
+        for seconds in (0.5, 1.0, 3.01, 10.0):
+            # Noise in bursts: something with the dynamics of speech.
+            samples = random.standard_normal(int(seconds * RATE)) * 0.1 * np.repeat(random.uniform(0, 1, 200), RATE // 20)[: int(seconds * RATE)]
+            waveform = samples.astype(np.float32)[None]
+            with torch.no_grad():
+                ours = model(torch.from_numpy(waveform))[0].numpy()
+            worst = max(worst, float(np.abs(ours - session.run(waveform)[output]).max()))
     if not worst < 1e-4:
         raise RuntimeError(f"onnxruntime gives another {output}: it differs by {worst:.1e}.")
     return worst

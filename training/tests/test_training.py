@@ -19,7 +19,7 @@ import torch
 from scipy.signal import fftconvolve, lfilter, resample_poly
 
 from training import __main__ as main_module
-from training import augmentation, channels, corpora, evaluate, export, frontend, noises, non_speech, package, prepare, speech
+from training import augmentation, channels, corpora, evaluate, export, frontend, noises, non_speech, package, prepare, runtime, speech
 from training.compensation import compensate, fit, simulated_calls, write_compensated
 from training.dataset import UNWARPED, WARPS, Features, Sampler, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
@@ -415,13 +415,15 @@ class Compensation(unittest.TestCase):
             torch.testing.assert_close(Compensated(network, torch.zeros(EMBEDDING_SIZE), torch.eye(EMBEDDING_SIZE))(features), torch.nn.functional.normalize(network(features)))
 
 
-def write_corpus(folder: Path, speakers: int, seconds: float) -> None:
-    """A corpus of bursts of noise, one file a speaker."""
+def write_corpus(folder: Path, speakers: int, seconds: float, utterances: int = 1) -> None:
+    """A corpus of bursts of noise, one file a speaker, in which one utterance follows another."""
     folder.mkdir(parents=True)
     rows = ["speaker\tutterance\tstart_s\tduration_s\tfile"]
     for number in range(speakers):
         write_wave(folder / f"s{number:03d}.wav", bursts(seconds, 16000, number), 16000)
-        rows.append(f"s{number:03d}\tu\t0.000\t{seconds:.3f}\ts{number:03d}.wav")
+        for utterance in range(utterances):
+            length = seconds / utterances
+            rows.append(f"s{number:03d}\tu{utterance}\t{utterance * length:.3f}\t{length:.3f}\ts{number:03d}.wav")
     (folder / "index.tsv").write_text("\n".join(rows) + "\n")
 
 
@@ -503,13 +505,32 @@ class Preparation(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "synthetic has nobody to train on"):
                 prepare.prepare(folder / "speech", folder / "features", 2, speeds=(100,), names=("synthetic",))
 
+    def test_a_short_recipe_fine_tunes_only_where_it_is_asked_to(self) -> None:
+        weights = lambda file: torch.load(file)["averaged"]["head.embed.weight"]  # noqa: E731
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for silenced in (contextlib.redirect_stdout, contextlib.redirect_stderr):
+                stack.enter_context(silenced(io.StringIO()))
+            # The embedder only: no speech detector, no package.
+            stack.enter_context(mock.patch.object(main_module, "train_head", return_value=speech.SpeechHead()))
+            stack.enter_context(mock.patch.object(main_module, "finish"))
+            stack.enter_context(mock.patch.dict(corpora.HELD_OUT, {corpus: 1 for corpus in corpora.TRAINING_CORPORA}))
+            for corpus in corpora.TRAINING_CORPORA:
+                write_corpus(folder / "speech" / corpus, 2, 4.0)
+            prepare.prepare(folder / "speech", folder / "out" / "features", 2, speeds=(100,))
+            for fine_tune_steps, last in ((0, "main"), (1, "fine")):
+                main_module.recipe(folder / "speech", folder / "out", "model", "tiny", 2, fine_tune_steps, 1, 2, "cpu")
+                self.assertTrue(torch.equal(weights(folder / "out" / "compensated.pt"), weights(folder / "out" / last / "checkpoint.pt")))
+                self.assertEqual((folder / "out" / "fine").exists(), fine_tune_steps > 0)
+            self.assertFalse(torch.equal(weights(folder / "out" / "main" / "checkpoint.pt"), weights(folder / "out" / "fine" / "checkpoint.pt")))
+
     def test_features_of_other_recordings_are_refused(self) -> None:
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
             folder = Path(name)
             for corpus in corpora.TRAINING_CORPORA:
                 write_corpus(folder / "speech" / corpus, 2, 1.0)
             write_cuts(folder / "speech" / "noise", [np.ones(8000, np.float32) * 0.1])
-            options = {"model_id": "model", "network": "tiny", "steps": 0, "speech_steps": 0, "versions": 2, "device": "cpu"}
+            options = {"model_id": "model", "network": "tiny", "steps": 0, "fine_tune_steps": 0, "speech_steps": 0, "versions": 2, "device": "cpu"}
             with mock.patch.dict(corpora.HELD_OUT, {corpus: 1 for corpus in corpora.TRAINING_CORPORA}):
                 prepare.prepare(folder / "speech", folder / "out" / "features", 2, speeds=(100,))
                 before = Features(folder / "out" / "features").made_of
@@ -550,6 +571,81 @@ class Package(unittest.TestCase):
             self.assertEqual(package.refresh(folder / "some-model"), ["speech.onnx"])
             self.assertNotIn("speechDetector", read())
             self.assertEqual(package.refresh(folder / "some-model"), [])
+
+
+class EvaluatedModels(unittest.TestCase):
+    """`python3 -m training.evaluate` on small corpora, with a checkpoint and with what was exported of it."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        torch.manual_seed(1)
+        network = NETWORKS["tiny"]().eval()
+        self.checkpoint = self.folder / "checkpoint.pt"
+        torch.save({"plan": {"network": "tiny"}, "averaged": network.state_dict()}, self.checkpoint)
+        (self.folder / "package").mkdir()
+        self.exported = self.folder / "package" / "model.onnx"
+        export.export(network, self.exported)
+        # Every codec is a process or two for every utterance.
+        few = mock.patch.object(evaluate, "CODECS", {name: channels.CODECS[name] for name in ("mu-law", "gsm")})
+        few.start()
+        self.addCleanup(few.stop)
+
+    def printed(self, model: Path, *options: str) -> str:
+        with mock.patch("sys.argv", ["evaluate", str(model), "--speech", str(self.folder / "speech"), *options]):
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+                evaluate.main()
+        return out.getvalue()
+
+    def test_every_corpus_is_measured(self) -> None:
+        # Nobody is left to train on of so few: all are held out. The first corpus has an utterance of 9 s each, the second two of 2 s, and groups.
+        write_corpus(self.folder / "speech" / "librispeech", 3, 9.0)
+        write_corpus(self.folder / "speech" / "speechocean762", 3, 4.0, utterances=2)
+        rows = ["speaker\tage\tgender", "s000\t20\tf", "s001\t21\tf", "s002\t30\tm"]
+        (self.folder / "speech" / "speechocean762" / "speakers.tsv").write_text("\n".join(rows) + "\n")
+        printed = self.printed(self.checkpoint)
+        self.assertIn("Not measured, because they are not below", printed)
+        self.assertIn("speech-commands-test, dspspeech20, telephone-dev.", printed)
+        tables = [line for line in printed.splitlines()[1:] if not line.startswith(" ")]
+        self.assertEqual(
+            tables,
+            [
+                "speechocean762, 3 held-out speakers, whole utterances",
+                "speechocean762, the same by groups of speakers, seconds and codecs",
+                "librispeech, 3 held-out speakers, pieces of 4 s",
+            ],
+        )
+        self.assertEqual([printed.count(f"  {name}: ") for name in ("telephone band", "codecs", "gender f, strangers of the same", "gsm")], [2, 2, 1, 1])
+        np.random.default_rng(1).standard_normal((5, EMBEDDING_SIZE)).astype("<f4").tofile(self.folder / "package" / "cohort.f32")
+        (self.folder / "package" / "calibration.json").write_text('{"cohortTop": 3}')
+
+    def test_scores_are_those_of_a_package_where_it_is_asked_for(self) -> None:
+        write_corpus(self.folder / "speech" / "librispeech", 3, 9.0)
+        np.random.default_rng(1).standard_normal((5, EMBEDDING_SIZE)).astype("<f4").tofile(self.folder / "package" / "cohort.f32")
+        (self.folder / "package" / "calibration.json").write_text('{"cohortTop": 3}')
+        with mock.patch.object(evaluate, "normalised_cosine", return_value=lambda enrolled, tested: -evaluate.cosine(enrolled, tested)) as chosen:
+            scored = self.printed(self.checkpoint, "--package", str(self.folder / "package"))
+        self.assertEqual(chosen.call_args.args[1], 3)
+        self.assertNotEqual(scored, self.printed(self.checkpoint))
+
+    def test_an_exported_model_is_measured_as_its_checkpoint(self) -> None:
+        write_corpus(self.folder / "speech" / "librispeech", 3, 13.0)
+        expected = self.printed(self.checkpoint)
+        for model in (self.exported, self.exported.parent):
+            self.assertEqual(self.printed(model), expected)
+        with evaluate.opened(self.checkpoint) as ours, evaluate.opened(self.exported) as theirs:
+            for seconds in (0.5, 3.01, 10.0, 24.0):
+                power = frontend.mel_power(bursts(seconds, 8000))
+                np.testing.assert_allclose(theirs(power), ours(power), atol=1e-5)
+
+    def test_another_model_is_refused_in_words(self) -> None:
+        export.export(speech.SpeechHead().eval(), self.folder / "speech.onnx")
+        with self.assertRaisesRegex(ValueError, "mel filters were not found"), evaluate.opened(self.folder / "speech.onnx"):
+            pass
+        (self.folder / "broken.onnx").write_bytes(b"")
+        with runtime.Session(self.folder / "broken.onnx") as session, self.assertRaisesRegex(RuntimeError, "does not run(.|\n)*Load model"):
+            session.run(np.zeros((1, 8000)))
 
 
 class Calls(unittest.TestCase):
