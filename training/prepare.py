@@ -9,8 +9,11 @@ of anybody. Runs on all cores, says how far it is.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -61,12 +64,22 @@ def write_noises(speech: Path, bank: Path) -> None:
     )
 
 
-def _start_worker(bank: str) -> None:
+def _start_worker(bank: str, parent: int) -> None:
     global _noises
+    # An interrupt goes to the whole group; what becomes of the workers is the parent's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_after, args=(parent,), daemon=True).start()
     arrays = np.load(bank)
     training = channels.NoiseBank(arrays["noise"], arrays["babble"])
     _noises = noises.Recordings(training, channels.NoiseBank(arrays["noise_for_tests"], arrays["babble_for_tests"]))
     os.nice(5)
+
+
+def _leave_after(parent: int) -> None:
+    """Ends this process once its parent has gone: waiting workers hold their queue open themselves, and would wait for ever."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def degrade(pieces: list[np.ndarray], bank: channels.NoiseBank, random: np.random.Generator) -> list[np.ndarray]:
@@ -164,25 +177,31 @@ def _write_features(jobs: list[Job], bank: Path, stream: BinaryIO) -> list[dict[
     written = 0
     started = time.monotonic()
     # The cores that this process may use, which can be fewer than there are.
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_start_worker, initargs=(str(bank),)) as pool:
-        for done, (job, spectra) in enumerate(pool.map(_prepare, jobs), 1):
-            for name, parts in spectra:
-                lengths = [len(part) for part in parts]
-                for part in parts:
-                    stream.write(part.tobytes())
-                index.append(
-                    {
-                        "corpus": job.corpus,
-                        "speaker": name,
-                        "speed": job.speed,
-                        "version": job.version,
-                        "heldOut": job.held_out,
-                        "start": written,
-                        "pieces": lengths,
-                    }
-                )
-                written += sum(lengths)
-            elapsed = time.monotonic() - started
-            print(f"\rprepare: {done}/{len(jobs)} groups, {written / 360000:.1f} h, {elapsed:.0f} s", end="", file=sys.stderr)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_start_worker, initargs=(str(bank), os.getpid())) as pool:
+        try:
+            for done, (job, spectra) in enumerate(pool.map(_prepare, jobs), 1):
+                for name, parts in spectra:
+                    lengths = [len(part) for part in parts]
+                    for part in parts:
+                        stream.write(part.tobytes())
+                    index.append(
+                        {
+                            "corpus": job.corpus,
+                            "speaker": name,
+                            "speed": job.speed,
+                            "version": job.version,
+                            "heldOut": job.held_out,
+                            "start": written,
+                            "pieces": lengths,
+                        }
+                    )
+                    written += sum(lengths)
+                elapsed = time.monotonic() - started
+                print(f"\rprepare: {done}/{len(jobs)} groups, {written / 360000:.1f} h, {elapsed:.0f} s", end="", file=sys.stderr)
+        except BaseException:
+            # Or an interrupt would wait for every group that is queued.
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     print(file=sys.stderr)
     return index

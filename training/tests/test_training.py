@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import os
+import select
+import signal
 import tempfile
 import unittest
 import wave
@@ -497,6 +499,43 @@ class Preparation(unittest.TestCase):
             with mock.patch.object(prepare, "prepare_group", lambda _: os._exit(9)), self.assertRaisesRegex(RuntimeError, "worker process was killed"):
                 prepare.prepare(folder / "speech", folder / "features", 2, speeds=(100,), names=("synthetic",))
             self.assertFalse((folder / "features" / "features.json").exists())
+
+    def test_workers_go_with_a_run_that_is_stopped(self) -> None:
+        # An interrupt reaches everybody, as from a terminal; SIGKILL the run alone.
+        for number, kill in ((signal.SIGINT, os.killpg), (signal.SIGKILL, os.kill)):
+            with self.subTest(number), tempfile.TemporaryDirectory() as name:
+                write_corpus(Path(name) / "speech" / "synthetic", 45, 1.0)
+                reading, writing = os.pipe()
+                run = os.fork()
+                if run == 0:
+                    self.prepare_without_end(Path(name), writing)
+                os.close(writing)
+                try:
+                    self.assertEqual(os.read(reading, 1), b"x")
+                    kill(run, number)
+                    os.waitpid(run, 0)
+                    # Everybody who is left holds the other end open.
+                    while select.select([reading], [], [], 60)[0]:
+                        if os.read(reading, 100) == b"":
+                            break
+                    else:
+                        self.fail("A worker is still there.")
+                finally:
+                    os.close(reading)
+
+    @staticmethod
+    def prepare_without_end(folder: Path, writing: int) -> None:
+        def work(_: prepare.Job) -> None:
+            os.write(writing, b"x")
+            signal.pause()
+
+        os.setsid()
+        try:
+            with mock.patch.object(prepare, "prepare_group", work), open(os.devnull, "w") as silence:
+                os.dup2(silence.fileno(), 2)
+                prepare.prepare(folder / "speech", folder / "features", 2, speeds=(100,), names=("synthetic",))
+        finally:
+            os._exit(1)
 
     def test_somebody_must_be_left_to_train_on(self) -> None:
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
