@@ -89,8 +89,12 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
     written === undefined ? 'Nothing was written (--dry-run).' : `Written: ${written}. Restart the service to use it.`,
   ];
   printResult(json, body, lines.join('\n\n'));
-  if (options.check && checks.length === 1) {
-    remark(json, `--check: half of ${voices.length} people are fewer than ${MIN_PEOPLE}, too few to fit on.`);
+  if (options.check && checks.length < 3) {
+    const few =
+      voices.length < 2 * MIN_PEOPLE
+        ? `half of ${voices.length} people are fewer than ${MIN_PEOPLE}, too few to fit on`
+        : 'a half of the people has too few samples of about the same length to fit on';
+    remark(json, `--check: ${few}.`);
   }
 }
 

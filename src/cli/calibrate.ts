@@ -1,7 +1,6 @@
 /** `voice-auth calibrate`: what a score is worth, fitted on telephone calls or on what the deployment has recorded. */
 import type { Command } from 'commander';
 import { loadConfig } from '../config/config.js';
-import { scoreFromFmr } from '../domain/scoring/calibration.js';
 import { loadCohort } from '../embedder/model-package.js';
 import { requireWritable } from '../embedder/package-files.js';
 import { type CalibrationCheck, type CallCalibration, calibrateOnCalls } from '../eval-run/calibrate-on-calls.js';
@@ -119,9 +118,8 @@ function amountsTable(amounts: CallCalibration['amounts']): string {
     `${netSpeechMs / 1000} s`,
     String(pairs),
     smallestFmr < 1 ? percent(smallestFmr) : 'nothing',
-    smallestFmr < 1 ? scoreFromFmr(smallestFmr).toFixed(3) : '-',
   ]);
-  return table(['speech', 'pairs of people', 'they can tell of rates down to', 'which is a threshold of'], rows);
+  return table(['speech', 'pairs of people', 'they can tell of rates of single looks down to'], rows);
 }
 
 function describeCheck({

@@ -43,7 +43,7 @@ export interface TailSupport {
   readonly netSpeechMs: number;
   /** Pairs of strangers who were compared at this amount of speech. */
   readonly pairs: number;
-  /** The smallest rate that so many pairs can tell anything about; below it the tail is an extension. */
+  /** The smallest rate that so many pairs can tell anything about (rule of 30). A look has to get below its share of the budget, so a threshold rests on smaller ones. */
   readonly smallestFmr: number;
 }
 
