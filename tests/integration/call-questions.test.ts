@@ -1,6 +1,6 @@
 /** What must not happen between questions about one call: answers of others, old speech, second doors, lost calls. */
 import { randomUUID } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { UserDirectory } from '../../src/domain/users/user-directory.js';
@@ -23,13 +23,17 @@ const STRANGER = { degrees: 45, seconds: 8 };
 
 const world = toyWorld();
 const processes: ToyProcess[] = [];
+const now = performance.now.bind(performance);
+let aheadMs: number;
 let number: string;
 
 beforeEach(async () => {
+  aheadMs = 0;
   number = `+1${randomUUID().replaceAll(/\D/g, '').padEnd(10, '7').slice(0, 10)}`;
   await world.service.enroll(world.userId, { degrees: 0, seconds: 5 }, { phone: number });
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const { service } of processes.splice(0)) await service.close();
 });
 
@@ -77,6 +81,12 @@ async function playUntil(audio: ToyCall, degrees: number, answer: Promise<unknow
   });
   while (waiting) await play(audio, { degrees, seconds: 1 });
   await over;
+}
+
+/** As if so much time had passed: what was said before is that much older. */
+function pass(seconds: number): void {
+  aheadMs += seconds * 1000;
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + aheadMs);
 }
 
 /** Until what was said before has been put aside. */
@@ -197,6 +207,73 @@ describe('a question that comes late', () => {
     const asking = here.service.enroll(enrolling(call, { deadlineMs: 400 }));
     await expect(asking).rejects.toMatchObject({ code: 'EnrollmentConflict' });
     expect((await world.user())?.samples).toHaveLength(1);
+  });
+
+  it.each([0.3, 1, 2])('is no accept of an old voice of which only the last %d s are new', async (seconds) => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    const claimed = { userId: world.userId };
+    await play(audio, { degrees: 1, seconds: 8 });
+    pass(90);
+    await play(audio, { degrees: STRANGER.degrees, seconds });
+    const answer = decided(await here.service.verify(questionOf(call, { ...claimed, deadlineMs: 300 })));
+    expect(answer.decision).not.toBe('accept');
+    const asking = here.service.enroll(enrolling(call, { ...claimed, deadlineMs: 400 }));
+    await expect(asking).rejects.toMatchObject({ code: 'EnrollmentConflict' });
+    expect((await world.user())?.samples).toHaveLength(1);
+  });
+
+  it('is no accept of old and new speech that was taken together before it', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, { degrees: 1, seconds: 1.8 });
+    pass(90);
+    await play(audio, { degrees: STRANGER.degrees, seconds: 0.5 });
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+    const answer = decided(await here.service.verify(questionOf(call, { deadlineMs: 300 })));
+    expect(answer.decision).toBe('inconclusive');
+    expect(answer.netSpeechMs).toBeLessThan(600);
+  });
+
+  it('is answered from what was said lately, and from nothing before it', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    await play(audio, { degrees: STRANGER.degrees, seconds: 4 });
+    pass(50);
+    await play(audio, OWNER);
+    pass(20);
+    const answer = decided(await here.service.verify(questionOf(call, { userId: world.userId, deadlineMs: 300 })));
+    expect(answer.decision).toBe('accept');
+    expect(answer.netSpeechMs).toBeGreaterThan(3500);
+    expect(answer.netSpeechMs).toBeLessThan(4500);
+  });
+
+  it('makes nothing that was said lately count a second time against anybody', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    const ask = (requestId: string, userId: string) =>
+      here.service.verify(questionOf(call, { requestId, userId, deadlineMs: 300 }));
+    await play(audio, { degrees: STRANGER.degrees, seconds: 1 });
+    pass(50);
+    await play(audio, STRANGER);
+    expect(decided(await ask('tool-1', world.userId)).decision).toBe('reject');
+    pass(20);
+    // About somebody else it says something still.
+    expect(decided(await ask('tool-2', await otherUser(120)))).toMatchObject({ decision: 'reject', looks: 2 });
+    expect(decided(await ask('tool-3', world.userId)).decision).toBe('inconclusive');
+    expect(await world.failedAttempts()).toBe(1);
+  });
+
+  it('ends no other question that waits for the caller to say more', async () => {
+    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const first = here.service.verify(questionOf(call));
+    await settled();
+    await play(audio, { degrees: 1, seconds: 1 });
+    const second = here.service.verify(questionOf(call, { requestId: 'tool-2' }));
+    await afresh(here, call);
+    await play(audio, OWNER);
+    for (const answer of await Promise.all([first, second])) expect(decided(answer).decision).toBe('accept');
   });
 });
 

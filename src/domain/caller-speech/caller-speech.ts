@@ -17,6 +17,8 @@ export interface CallerSpeechOptions {
   /** Net speech kept at most; later speech is not stored. */
   readonly maxSpeechMs: number;
   readonly inference: InferenceOptions;
+  /** Speech of the same call to begin with: what `speech` has kept since then, as `performance.now()` counts. */
+  readonly continues?: { readonly speech: CallerSpeech; readonly keptSince: number } | undefined;
   /** Called after every detection batch, from then on with more (or equal) net speech. */
   readonly onSpeech?: () => void;
   /** Called once when detection has failed for good. */
@@ -42,14 +44,16 @@ export class CallerSpeech {
   private readonly options: CallerSpeechOptions;
   private readonly stream: SpeechDetectorStream;
   private readonly gate: EnergyGate;
-  private readonly quality = new QualityMeter();
+  private quality = new QualityMeter();
   /** Resampling rounds off flat tops, so clipping is also counted on the audio as it came. */
-  private readonly wireQuality = new QualityMeter();
+  private wireQuality = new QualityMeter();
   private readonly speech: SpeechBuffer;
   private readonly pending: SampleQueue;
   /** End of each frame that waits, as a position in the call; and of each frame of speech that was kept. */
   private readonly pendingEndsMs: number[] = [];
   private readonly keptEndsMs: number[] = [];
+  /** When each frame of speech was kept. */
+  private readonly keptTimes: number[] = [];
   private frameEndMs = 0;
   private heldBackEndMs = 0;
   /** The frame being filled, and the newest one that the gate kept out. They change places, so nothing is allocated. */
@@ -69,7 +73,6 @@ export class CallerSpeech {
   private callerMs = 0;
   private readonly callerSound = new SoundMeter();
   private readonly mixedSound = new SoundMeter();
-  private lastKeptAt = Number.NEGATIVE_INFINITY;
   private stopped = false;
   private ending = false;
   /** Frames of `batch` that were taken out of the queue but not judged yet. */
@@ -86,6 +89,7 @@ export class CallerSpeech {
     this.frame = new Float32Array(frameSamples);
     this.heldBack = new Float32Array(frameSamples);
     this.batch = new Float32Array(frameSamples * BATCH_FRAMES);
+    if (options.continues) this.beginWith(options.continues);
   }
 
   get netSpeechMs(): number {
@@ -112,9 +116,9 @@ export class CallerSpeech {
     return this.callerSound.heard;
   }
 
-  /** When the latest of the speech was kept, as `performance.now()` counts; -Infinity before there is any. */
-  get keptAt(): number {
-    return this.lastKeptAt;
+  /** When the oldest of the speech was kept, as `performance.now()` counts; Infinity before there is any. */
+  get firstKeptAt(): number {
+    return this.keptTimes[0] ?? Number.POSITIVE_INFINITY;
   }
 
   /** Whether the store holds all the speech it may. */
@@ -319,7 +323,23 @@ export class CallerSpeech {
     const endMs = this.pendingEndsMs.shift() ?? 0;
     if (!kept || this.speech.append(frame) === 0) return;
     this.keptEndsMs.push(endMs);
-    this.lastKeptAt = performance.now();
+    this.keptTimes.push(performance.now());
+  }
+
+  /** Noise and clipping stay as measured so far: without its pauses the speech alone would seem free of both. */
+  private beginWith({ speech: earlier, keptSince }: NonNullable<CallerSpeechOptions['continues']>): void {
+    const first = earlier.keptTimes.findIndex((keptAt) => keptAt >= keptSince);
+    // The last frame that a store has taken may be cut short.
+    const end = Math.floor(earlier.speech.length / this.frame.length);
+    if (first === -1 || first >= end) return;
+    const samples = earlier.speech.view(first * this.frame.length, end * this.frame.length);
+    this.speech.append(samples);
+    this.keptTimes.push(...earlier.keptTimes.slice(first, end));
+    this.keptEndsMs.push(...earlier.keptEndsMs.slice(first, end));
+    this.callerMs = this.toMs(samples.length);
+    this.callerSound.add(samples, this.options.detector.sampleRateHz);
+    this.quality = earlier.quality;
+    this.wireQuality = earlier.wireQuality;
   }
 
   private toMs(samples: number): number {

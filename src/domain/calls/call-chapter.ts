@@ -1,7 +1,7 @@
 /**
  * A stretch of a call that is judged as one: the caller's speech in it, and the looks taken for whoever is claimed. Once
  * somebody has been told that it is not that person, or a voiceprint was made, that speech is spent for them, and what was
- * accepted too long ago says nothing about who holds the phone now: a question then begins a new chapter.
+ * said too long ago says nothing about who holds the phone now: a question then begins a new chapter.
  */
 import type { VerificationConfig } from '../../config/config.js';
 import type { Metrics } from '../../observability/metrics.js';
@@ -41,6 +41,12 @@ interface Claimed {
   readonly looks: CallLooks;
 }
 
+/** The chapter before, and since when what was kept of its speech belongs to the next one as well (`performance.now()`). */
+export interface EarlierChapter {
+  readonly chapter: CallChapter;
+  readonly keptSince: number;
+}
+
 export class CallChapter {
   readonly speech: CallerSpeech;
   /** No more audio comes into it. */
@@ -54,14 +60,17 @@ export class CallChapter {
   private readonly people = new Map<string, Map<number, Claimed>>();
   /** People about whom this speech has told all it has to tell. */
   private readonly spent = new Set<string>();
+  /** Looks taken of some of its speech in the chapter before. */
+  private readonly looksBefore: number = 0;
 
-  constructor(deps: CallChapterDeps) {
+  constructor(deps: CallChapterDeps, earlier?: EarlierChapter) {
     this.deps = deps;
     this.embedding = new SpeechEmbedding(deps.embedder);
     this.speech = new CallerSpeech({
       detector: deps.detector,
       maxSpeechMs: deps.config.maxSpeechMs,
       inference: deps.inference,
+      continues: earlier && { speech: earlier.chapter.speech, keptSince: earlier.keptSince },
       onSpeech: () => this.look(),
       onFault: (error) => {
         this.fault = error;
@@ -69,6 +78,10 @@ export class CallChapter {
       },
       onDropped: (frames) => deps.metrics.framesDropped.inc({ cause: 'backlog' }, frames),
     });
+    if (!earlier || this.speech.netSpeechMs === 0) return;
+    // The same words, judged anew, are neither unheard nor a further chance.
+    this.spent = new Set(earlier.chapter.spent);
+    this.looksBefore = earlier.chapter.looks;
   }
 
   /** Nobody wants to hear more at present. */
@@ -78,7 +91,7 @@ export class CallChapter {
   }
 
   get looks(): number {
-    return this.all().reduce((most, { looks }) => Math.max(most, looks.looks), 0);
+    return this.all().reduce((most, { looks }) => Math.max(most, looks.looks), this.looksBefore);
   }
 
   get claimed(): boolean {
@@ -100,11 +113,15 @@ export class CallChapter {
     this.spent.add(userId);
   }
 
-  /** Whether the person was accepted from what was all said before `time`, as `performance.now()` counts. */
-  acceptedBefore(time: number, userId: string): boolean {
-    return [...(this.people.get(userId)?.values() ?? [])].some(
-      ({ looks }) => accepted(looks) && looks.decidedFromSpeechAt < time,
-    );
+  /** Whether any of its speech is from before `time`, as `performance.now()` counts: looks are always at all of it. */
+  reachesBackBefore(time: number): boolean {
+    return this.speech.firstKeptAt < time;
+  }
+
+  /** Whether this claim is decided otherwise than by an accept. */
+  hasRefused(claim: ExaminedClaim): boolean {
+    const looks = this.looksFor(claim);
+    return looks?.latest?.kind === 'decided' && looks.latest.decision !== 'accept';
   }
 
   /** Claims without a decision yet. */
@@ -116,12 +133,12 @@ export class CallChapter {
 
   /** Takes looks for this claim from now on. */
   claim(claim: ExaminedClaim): CallLooks {
-    const { user, voiceprint, threshold } = claim;
+    const { user, threshold } = claim;
+    const before = this.looksFor(claim);
+    if (before && !before.failed) return before;
+    const { embedding, looksBefore } = this;
+    const looks = new CallLooks({ ...this.lookOptions(claim), drift: this.deps.drift, embedding, looksBefore });
     const known = this.people.get(user.userId) ?? new Map<number, Claimed>();
-    const before = known.get(threshold);
-    const current = before?.claim.voiceprint.version === voiceprint.version;
-    if (before && current && !before.looks.failed) return before.looks;
-    const looks = new CallLooks({ ...this.lookOptions(claim), drift: this.deps.drift, embedding: this.embedding });
     this.people.set(user.userId, known.set(threshold, { claim, looks }));
     this.look();
     return looks;
@@ -149,6 +166,12 @@ export class CallChapter {
     this.speech.stop();
   }
 
+  /** The looks taken for a claim against the voiceprint as it is now. */
+  private looksFor({ user, voiceprint, threshold }: ExaminedClaim): CallLooks | undefined {
+    const known = this.people.get(user.userId)?.get(threshold);
+    return known?.claim.voiceprint.version === voiceprint.version ? known.looks : undefined;
+  }
+
   private lookOptions({ user, voiceprint, threshold }: ExaminedClaim) {
     const { config, embedder, scorer, inference } = this.deps;
     return { embedder, scorer, user, voiceprint, inference, rule: lookRule(threshold, config.minSpeechMs, scorer) };
@@ -157,8 +180,4 @@ export class CallChapter {
   private all(): Claimed[] {
     return [...this.people.values()].flatMap((byThreshold) => [...byThreshold.values()]);
   }
-}
-
-function accepted({ latest }: CallLooks): boolean {
-  return latest?.kind === 'decided' && latest.decision === 'accept';
 }

@@ -13,7 +13,7 @@ import { StateWatch } from '../timing/state-watch.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
 import { type Finding, nothingHeard } from '../verification/attempt-recorder.js';
 import { type CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
-import { CallChapter, type CallChapterDeps, type ExaminedClaim } from './call-chapter.js';
+import { CallChapter, type CallChapterDeps, type EarlierChapter, type ExaminedClaim } from './call-chapter.js';
 import { ClaimLimit } from './claim-limit.js';
 
 export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'onChange'> {
@@ -206,20 +206,22 @@ export class CallSession {
     const { userId } = claim.user;
     const freshSince = performance.now() - this.deps.acceptFreshMs;
     for (;;) {
-      const stale = this.chapter.isSpentOn(userId) || this.chapter.acceptedBefore(freshSince, userId);
-      if (stale || this.chapter.fault) this.turnPage();
+      if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
+      // An accept of old and new speech together could be one of the old alone; a reject opens nothing.
+      const stale = this.chapter.reachesBackBefore(freshSince) && !this.chapter.hasRefused(claim);
+      if (stale) this.turnPage(freshSince);
       const { chapter } = this;
       this.claims.count(userId, claim.threshold);
       const looks = chapter.claim(claim);
       await this.until(chapter, () => looks.decided || looks.failed, limits);
+      // Another question has turned the page meanwhile: what comes is in the new chapter.
+      if (chapter.closed && !looks.decided && !limits.signal.aborted) continue;
       if (!looks.decided && !limits.signal.aborted) {
         this.requireHeard(chapter);
         await this.lastLook(chapter, looks, limits);
       }
       // Somebody who has left is told nothing, so nothing may have been accepted.
       if (limits.signal.aborted) return { chapter, looks, finding: givenUp(chapter.speech, looks) };
-      // Looks that only this question has asked for may have been taken at what was said long before it.
-      if (chapter.acceptedBefore(freshSince, userId)) continue;
       return { chapter, looks, finding: summariseLooks(this.listeningEnd(chapter), chapter.speech, looks) };
     }
   }
@@ -233,19 +235,20 @@ export class CallSession {
     return finding;
   }
 
-  private newChapter(): CallChapter {
-    return new CallChapter({
+  private newChapter(earlier?: EarlierChapter): CallChapter {
+    const deps: CallChapterDeps = {
       ...this.deps,
       inference: { priority: 'live', signal: this.disposal.signal },
       onChange: () => this.watch.changed(),
-    });
+    };
+    return new CallChapter(deps, earlier);
   }
 
-  /** Begins a new chapter; people who are not decided on are looked at in it. */
-  private turnPage(): void {
+  /** Begins a new chapter, with what was kept since `keptSince`; people who are not decided on are looked at in it. */
+  private turnPage(keptSince = Number.POSITIVE_INFINITY): void {
     const { chapter } = this;
     chapter.close();
-    this.chapter = this.newChapter();
+    this.chapter = this.newChapter({ chapter, keptSince });
     for (const claim of chapter.undecided()) this.chapter.claim(claim);
     this.watch.changed();
   }

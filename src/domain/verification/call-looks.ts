@@ -32,6 +32,8 @@ export interface CallLooksOptions {
   readonly drift?: DriftMonitor | undefined;
   /** Embeddings of this call's speech that others may have made already; default: its own. */
   readonly embedding?: SpeechEmbedding;
+  /** Looks that were taken before of some of the same audio. */
+  readonly looksBefore?: number;
 }
 
 export class CallLooks {
@@ -42,16 +44,16 @@ export class CallLooks {
   private last: Promise<void> | undefined;
   private nextLookMs: number;
   private lookedAtMs = 0;
-  private keptAt = Number.NEGATIVE_INFINITY;
   private audioMs: number | undefined;
   private verdict: LookVerdict | undefined;
-  private taken = 0;
+  private taken: number;
   private error: unknown;
 
   constructor(options: CallLooksOptions) {
     this.options = options;
     this.embedding = options.embedding ?? new SpeechEmbedding(options.embedder);
     this.reference = options.scorer.against(options.voiceprint.centroid);
+    this.taken = options.looksBefore ?? 0;
     this.nextLookMs = Math.max(FIRST_LOOK_MS, options.rule.minSpeechMs);
   }
 
@@ -76,11 +78,6 @@ export class CallLooks {
   /** Net speech that the latest look was made from. */
   get decidedFromMs(): number {
     return this.lookedAtMs;
-  }
-
-  /** When the speech that the latest look was made from had been heard, as `performance.now()` counts. */
-  get decidedFromSpeechAt(): number {
-    return this.keptAt;
   }
 
   /** Position in the call's audio at which the latest look became due; undefined when it was the last one. */
@@ -131,12 +128,11 @@ export class CallLooks {
   }
 
   private async take(speech: CallerSpeech, final: boolean): Promise<void> {
-    const { netSpeechMs, keptAt } = speech;
+    const { netSpeechMs } = speech;
     const audioMs = final ? undefined : speech.positionOf(this.nextLookMs);
     const probe = await this.embedding.embed(speech.samples(), this.options.inference);
     this.taken += 1;
     this.lookedAtMs = netSpeechMs;
-    this.keptAt = keptAt;
     this.audioMs = audioMs;
     const quality = speech.qualityReport();
     this.verdict = judgeProbe(probe, { netSpeechMs, quality, final, looks: this.taken }, this.options, this.reference);

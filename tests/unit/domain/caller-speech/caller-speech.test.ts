@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CallerSpeech, type CallerSpeechOptions } from '../../../../src/domain/caller-speech/caller-speech.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import {
@@ -435,5 +435,41 @@ describe('clipping', () => {
   it.each([8000, 16_000, 24_000])('is seen in audio of %i Hz, whatever resampling makes of it', async (rateHz) => {
     expect(await clippedRatioOf(rateHz, 4)).toBeGreaterThan(0.5);
     expect(await clippedRatioOf(rateHz, 0.7)).toBe(0);
+  });
+});
+
+describe('speech that continues earlier speech', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it('begins with what was kept since then, and with its noise and clipping', async () => {
+    const clock = vi.spyOn(performance, 'now');
+    clock.mockReturnValue(1000);
+    const earlier = listener();
+    push(earlier, joined(toySpeech(30, 16), toyNoise(10, 0.05)));
+    await earlier.finish();
+    clock.mockReturnValue(2000);
+    push(earlier, toySpeech(60, 16));
+    await earlier.finish();
+    expect(earlier.firstKeptAt).toBe(1000);
+
+    const speech = listener({ continues: { speech: earlier, keptSince: 2000 } });
+    expect(differsAt(speech.samples(), toySpeech(60, 16))).toBeUndefined();
+    expect([speech.firstKeptAt, speech.heardCaller, speech.heardMs]).toEqual([2000, true, 16 * TOY_FRAME_MS]);
+    expect(speech.qualityReport()).toEqual(earlier.qualityReport());
+    push(speech, toySpeech(90, 8));
+    await speech.finish();
+    expect(differsAt(speech.samples(), joined(toySpeech(60, 16), toySpeech(90, 8)))).toBeUndefined();
+  });
+
+  it('is empty when nothing was kept since then', async () => {
+    const earlier = listener({ maxSpeechMs: 1.5 * TOY_FRAME_MS });
+    push(earlier, toySpeech(30, 8));
+    await earlier.finish();
+    for (const keptSince of [performance.now() + 1000, Number.POSITIVE_INFINITY]) {
+      const speech = listener({ continues: { speech: earlier, keptSince } });
+      expect([speech.netSpeechMs, speech.firstKeptAt]).toEqual([0, Number.POSITIVE_INFINITY]);
+    }
   });
 });
