@@ -5,7 +5,7 @@ import type { CallFacts, CallVerificationAnswer, CallVerificationQuestion } from
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { ToyCall } from '../support/toy-calls.js';
 import { factsOf, openCall, questionOf, ToyProcess } from '../support/toy-calls-service.js';
-import { toySpeech } from '../support/toy-models.js';
+import { settled, toySpeech } from '../support/toy-models.js';
 import { play } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
 
@@ -46,6 +46,35 @@ it('an asker who has left before asking gets no accept on record, be it decided 
   const answer = await ask(call, { signal: AbortSignal.abort() });
   expect(decided(answer)).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });
   expect(await world.recorded()).toEqual(['inconclusive/deadline', expect.stringMatching(/^inconclusive\//)]);
+});
+
+it('an asker who leaves during a look at a sample gets no accept on record', async () => {
+  const { call, audio } = await openCall(here);
+  const asker = new AbortController();
+  const asking = here.service.enroll({
+    call,
+    requestId: randomUUID(),
+    userId: world.userId,
+    deadlineMs: 20_000,
+    signal: asker.signal,
+    consentReference: 'form 7',
+    phone: undefined,
+    identityProven: false,
+    actor: 'vapi',
+  });
+  const refused = expect(asking).rejects.toMatchObject({ code: expect.any(String) });
+  await claimed(call);
+  await play(audio, { degrees: OWNER.degrees, seconds: 2.2 });
+  await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+  // By then the first stretch of the sample has been looked at as well.
+  await settled();
+  here.toys.embedder.latch.close();
+  await play(audio, OWNER);
+  await expect.poll(() => here.toys.embedder.latch.held).toBe(1);
+  asker.abort();
+  here.toys.embedder.latch.open();
+  await refused;
+  expect(await world.recorded()).toEqual(['inconclusive/deadline']);
 });
 
 describe('a fault of the detector', () => {

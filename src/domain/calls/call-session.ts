@@ -165,16 +165,19 @@ export class CallSession {
     try {
       while (!looks.complete) {
         await this.until(chapter, () => chapter.speech.netSpeechMs >= looks.nextLookMs, limits);
-        if (limits.signal.aborted) return { finding: givenUp(chapter.speech, judged.looks), heard: undefined };
+        if (limits.signal.aborted) break;
         const { netSpeechMs } = chapter.speech;
         const final = netSpeechMs < looks.nextLookMs;
         if (final && netSpeechMs < looks.leastMs) break;
         const verdict = await this.inTime(looks.look(chapter.speech, final), limits);
+        if (limits.signal.aborted) break;
         if (verdict.kind !== 'decided' || verdict.decision === 'accept') continue;
         const { decision, reason, score } = verdict;
         const failed = { decision, reason, score, netSpeechMs, looks: finding.looks + looks.looks };
         return { finding: this.told(failed, chapter, claim), heard: undefined };
       }
+      // Somebody who has left is told nothing, so nothing may have been accepted.
+      if (limits.signal.aborted) return { finding: givenUp(chapter.speech, judged.looks), heard: undefined };
       return { finding, heard: { speech: looks.sampleOf(chapter.speech), mixed: isMixed(chapter.speech) } };
     } finally {
       rest();
