@@ -510,7 +510,7 @@ describe('enrolling from a call', () => {
     await play(audio, { degrees: 60, seconds: 1.5 });
     const claimed = { userId: world.userId };
     expect(decided(await here.service.verify(questionOf(call, claimed))).decision).toBe('accept');
-    expect(await here.service.enroll(enrolling(call, claimed))).toMatchObject({ result: { netSpeechMs: 4000 } });
+    expect(await here.service.enroll(enrolling(call, claimed))).toMatchObject({ result: { netSpeechMs: 3000 } });
     const voiceprint = (await world.user())?.voiceprint;
     expect(degreesOf(voiceprint?.centroid ?? new Float32Array(2))).toBeLessThan(1);
   });

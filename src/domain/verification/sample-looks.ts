@@ -2,7 +2,7 @@
  * The looks at speech that is to be added to a voiceprint. An accept says nothing about what is said after it, and little
  * about a part of what it was made from: whoever is handed the phone would be enrolled along with its owner. So the sample
  * is made of stretches, each as short as may be decided on, and each has to be accepted by itself, like a verification of
- * its own: what is not is listened to on, as there.
+ * its own: what is not is listened to on, as there. A rest that is too short for that is looked at along with speech before it.
  */
 import type { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
@@ -21,10 +21,12 @@ export class SampleLooks {
   private readonly options: SampleLooksOptions;
   private readonly reference: ReferenceScorer;
   private embedding: SpeechEmbedding;
-  /** End of what was accepted, and so the beginning of the stretch that is looked at. */
+  /** End of what was accepted. */
   private acceptedMs = 0;
-  private shortestMs: number;
-  private lengthMs: number;
+  /** The stretch that is looked at, as net speech of the call; the end moves on while more speech is wanted of it. */
+  private startMs = 0;
+  private shortestEndMs: number;
+  private endMs: number;
   private looksAtStretch = 0;
   private taken = 0;
 
@@ -32,8 +34,8 @@ export class SampleLooks {
     this.options = options;
     this.reference = options.scorer.against(options.voiceprint.centroid);
     this.embedding = new SpeechEmbedding(options.embedder);
-    this.shortestMs = options.rule.minSpeechMs;
-    this.lengthMs = this.shortestMs;
+    this.shortestEndMs = options.rule.minSpeechMs;
+    this.endMs = this.shortestEndMs;
   }
 
   get looks(): number {
@@ -47,12 +49,12 @@ export class SampleLooks {
 
   /** Net speech of the call that the next look takes. */
   get nextLookMs(): number {
-    return this.acceptedMs + this.lengthMs;
+    return this.endMs;
   }
 
   /** Net speech of the call without which the stretch cannot be decided on, not even by a last look. */
   get leastMs(): number {
-    return this.acceptedMs + this.shortestMs;
+    return this.shortestEndMs;
   }
 
   /**
@@ -62,16 +64,17 @@ export class SampleLooks {
   async look(speech: CallerSpeech, final: boolean): Promise<LookVerdict> {
     const { embedder, inference } = this.options;
     const perMs = embedder.sampleRateHz / 1000;
-    const netSpeechMs = final ? speech.netSpeechMs - this.acceptedMs : this.lengthMs;
-    const [start, end] = [this.acceptedMs, this.acceptedMs + netSpeechMs].map((ms) => Math.round(ms * perMs));
+    const endMs = final ? speech.netSpeechMs : this.endMs;
+    const netSpeechMs = endMs - this.startMs;
+    const [start, end] = [this.startMs, endMs].map((ms) => Math.round(ms * perMs));
     const probe = await this.embedding.embed(speech.samples().subarray(start, end), inference);
     this.taken += 1;
     this.looksAtStretch += 1;
     const quality = speech.qualityReport();
     const look = { netSpeechMs, quality, final, looks: this.looksAtStretch };
     const verdict = judgeProbe(probe, look, this.options, this.reference);
-    if (verdict.kind === 'listen') this.lengthMs += NEXT_LOOK_MS;
-    else if (verdict.decision === 'accept') this.beginAfter(this.acceptedMs + netSpeechMs);
+    if (verdict.kind === 'listen') this.endMs += NEXT_LOOK_MS;
+    else if (verdict.decision === 'accept') this.beginAfter(endMs);
     return verdict;
   }
 
@@ -87,13 +90,19 @@ export class SampleLooks {
     };
   }
 
-  /** The last stretch is as long as the sample wants it to be, where that makes it less than two. */
+  /**
+   * The last stretch ends where the sample does: it is longer than the others, but not twice as long, or begins before the
+   * end of the one before it.
+   */
   private beginAfter(acceptedMs: number): void {
     const { wantedMs, rule, embedder } = this.options;
+    const { minSpeechMs } = rule;
     const leftMs = wantedMs - acceptedMs;
     this.acceptedMs = acceptedMs;
-    this.shortestMs = leftMs < 2 * rule.minSpeechMs ? Math.max(rule.minSpeechMs, leftMs) : rule.minSpeechMs;
-    this.lengthMs = this.shortestMs;
+    // Whole milliseconds, so that it is not the shortest that is allowed less a rounding error.
+    this.startMs = leftMs < minSpeechMs ? Math.max(0, Math.floor(wantedMs - minSpeechMs)) : acceptedMs;
+    this.shortestEndMs = leftMs < 2 * minSpeechMs ? wantedMs : acceptedMs + minSpeechMs;
+    this.endMs = this.shortestEndMs;
     this.looksAtStretch = 0;
     this.embedding = new SpeechEmbedding(embedder);
   }
