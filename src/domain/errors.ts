@@ -55,6 +55,11 @@ export class VoiceAuthError extends Error {
   }
 }
 
+/** Whether something was only refused because too much else is going on: the same may work a moment later. */
+export function isBusy(error: unknown): boolean {
+  return error instanceof VoiceAuthError && error.code === 'Busy';
+}
+
 /** One offending field of a request, as `ValidationError` reports it. `path` is dotted, e.g. `audioUrl`. */
 export interface FieldIssue {
   readonly path: string;

@@ -83,6 +83,11 @@ async function playUntil(audio: ToyCall, degrees: number, answer: Promise<unknow
   await over;
 }
 
+/** The owner speaks until the embedder was asked for more than `before` windows. */
+async function playUntilAsked({ toys: { embedder } }: ToyProcess, audio: ToyCall, before: number): Promise<void> {
+  while (embedder.windowsMs.length === before) await play(audio, { degrees: 1, seconds: 0.5 });
+}
+
 /** As if so much time had passed: what was said before is that much older. */
 function pass(seconds: number): void {
   aheadMs += seconds * 1000;
@@ -513,6 +518,38 @@ describe('enrolling from a call', () => {
     expect(await here.service.enroll(enrolling(call, claimed))).toMatchObject({ result: { netSpeechMs: 3000 } });
     const voiceprint = (await world.user())?.voiceprint;
     expect(degreesOf(voiceprint?.centroid ?? new Float32Array(2))).toBeLessThan(1);
+  });
+
+  it('goes on when a look at a stretch finds no room', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const asking = here.service.enroll(enrolling(call));
+    await settled();
+    await play(audio, { degrees: 1, seconds: 2.1 });
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+    await settled();
+    const before = here.toys.embedder.windowsMs.length;
+    here.toys.embedder.failure = new VoiceAuthError('Busy', 'Too many requests wait');
+    await playUntilAsked(here, audio, before);
+    here.toys.embedder.failure = undefined;
+    await playUntil(audio, 1, asking);
+    expect(await asking).toMatchObject({ kind: 'enrolled', result: { samples: 2, netSpeechMs: 3000 } });
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it('is told that there is no room when the last look finds none', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here, { callerNumber: number });
+    const refused = expect(here.service.enroll(enrolling(call))).rejects.toMatchObject({ code: 'Busy' });
+    await settled();
+    await play(audio, { degrees: 1, seconds: 2.1 });
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.looks).toBe(1);
+    await settled();
+    here.toys.embedder.failure = new VoiceAuthError('Busy', 'Too many requests wait');
+    await play(audio, { degrees: 1, seconds: 2 });
+    audio.end();
+    await refused;
+    expect(await world.recorded()).toEqual([]);
   });
 
   it('is too little, and no failed attempt, when no more than the accept was said in time', async () => {

@@ -9,7 +9,7 @@ import { StreamingResampler } from '../../audio/resampler.js';
 import { SampleQueue } from '../../audio/sample-queue.js';
 import { SoundMeter } from '../../audio/sound-meter.js';
 import { SpeechBuffer } from '../../audio/speech-buffer.js';
-import { VoiceAuthError } from '../errors.js';
+import { isBusy, VoiceAuthError } from '../errors.js';
 import type { InferenceOptions, SpeechDetector, SpeechDetectorStream } from '../ports/speaker-model.js';
 
 export interface CallerSpeechOptions {
@@ -312,7 +312,7 @@ export class CallerSpeech {
   }
 
   private isBusyCall(error: unknown): boolean {
-    return this.options.inference.priority === 'live' && error instanceof VoiceAuthError && error.code === 'Busy';
+    return this.options.inference.priority === 'live' && isBusy(error);
   }
 
   private judge(probability: number, frame: Float32Array): void {

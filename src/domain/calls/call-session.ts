@@ -6,7 +6,7 @@
 import type { Logger } from '../../observability/logger.js';
 import { isMixed, type ListeningEnd } from '../caller-speech/listen-to-call.js';
 import type { HeardCall } from '../enrollment/enrollment.js';
-import { VoiceAuthError } from '../errors.js';
+import { isBusy, VoiceAuthError } from '../errors.js';
 import type { CallEnd, CallSource } from '../ports/call-source.js';
 import type { CallKey, CallProgress } from '../ports/call-store.js';
 import { StateWatch } from '../timing/state-watch.js';
@@ -162,16 +162,24 @@ export class CallSession {
     if (finding.decision !== 'accept') return { finding: this.told(finding, chapter, claim), heard: undefined };
     const looks = chapter.sampleLooks(claim, wantedMs);
     const rest = stayAwake(chapter);
+    // After a look that found the pool busy: the next speech starts another.
+    let retryAfterMs = 0;
     try {
       while (!looks.complete) {
-        await this.until(chapter, () => chapter.speech.netSpeechMs >= looks.nextLookMs, limits);
+        const due = () => chapter.speech.netSpeechMs >= looks.nextLookMs && chapter.speech.netSpeechMs > retryAfterMs;
+        await this.until(chapter, due, limits);
         if (limits.signal.aborted) break;
         const { netSpeechMs } = chapter.speech;
         const final = netSpeechMs < looks.nextLookMs;
         if (final && netSpeechMs < looks.leastMs) break;
-        const verdict = await this.inTime(looks.look(chapter.speech, final), limits);
+        const mayComeAgain = due();
+        const verdict = await this.inTime(looks.look(chapter.speech, final), limits).catch((error: unknown) => {
+          if (mayComeAgain && isBusy(error)) return undefined;
+          throw error;
+        });
         if (limits.signal.aborted) break;
-        if (verdict.kind !== 'decided' || verdict.decision === 'accept') continue;
+        if (!verdict) retryAfterMs = netSpeechMs;
+        if (verdict?.kind !== 'decided' || verdict.decision === 'accept') continue;
         const { decision, reason, score } = verdict;
         const failed = { decision, reason, score, netSpeechMs, looks: finding.looks + looks.looks };
         return { finding: this.told(failed, chapter, claim), heard: undefined };

@@ -6,7 +6,7 @@ import type { QualityReport } from '../../audio/quality.js';
 import type { CallerSpeech } from '../caller-speech/caller-speech.js';
 import type { ListeningEnd } from '../caller-speech/listen-to-call.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
-import { VoiceAuthError } from '../errors.js';
+import { isBusy } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions, SpeakerEmbedder } from '../ports/speaker-model.js';
 import { cosine } from '../scoring/embedding.js';
@@ -97,7 +97,7 @@ export class CallLooks {
           this.nextLookMs = speech.netSpeechMs + NEXT_LOOK_MS;
         },
         (error: unknown) => {
-          if (!(error instanceof VoiceAuthError && error.code === 'Busy')) this.error = error;
+          if (!isBusy(error)) this.error = error;
         },
       )
       .then(() => {
