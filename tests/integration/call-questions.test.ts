@@ -198,11 +198,22 @@ describe('a question that comes late', () => {
     await play(audio, OWNER);
     const claimed = { userId: world.userId };
     const silent = await here.service.verify(questionOf(call, { ...claimed, deadlineMs: 300 }));
-    expect(decided(silent)).toMatchObject({ decision: 'inconclusive' });
+    expect(decided(silent)).toMatchObject({ decision: 'inconclusive', reason: 'insufficient_speech' });
     const asking = here.service.verify(questionOf(call, { ...claimed, requestId: 'tool-2' }));
     await settled();
     await play(audio, STRANGER);
     expect(decided(await asking).decision).toBe('reject');
+  });
+
+  it('is told that the caller has hung up, if so, however long ago they were heard', async () => {
+    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { call, audio } = await begun(here);
+    await play(audio, OWNER);
+    audio.end();
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.state).toBe('ended');
+    const over = { ...call, listenUrl: undefined };
+    const answer = await here.service.verify(questionOf(over, { userId: world.userId, deadlineMs: 300 }));
+    expect(decided(answer)).toMatchObject({ decision: 'inconclusive', reason: 'caller_hung_up' });
   });
 
   it('is no enrollment of what was said long before', async () => {

@@ -41,7 +41,7 @@ const CLIPPING_BLOCK_MS = 20;
 const LOUD_AMPLITUDE = 0.1;
 
 export class CallerSpeech {
-  private readonly options: CallerSpeechOptions;
+  private readonly options: Omit<CallerSpeechOptions, 'continues'>;
   private readonly stream: SpeechDetectorStream;
   private readonly gate: EnergyGate;
   private quality = new QualityMeter();
@@ -78,7 +78,8 @@ export class CallerSpeech {
   /** Frames of `batch` that were taken out of the queue but not judged yet. */
   private unjudged = 0;
 
-  constructor(options: CallerSpeechOptions) {
+  // What it continues is not kept: audio is held no longer than it is needed.
+  constructor({ continues, ...options }: CallerSpeechOptions) {
     const { sampleRateHz, frameSamples } = options.detector;
     this.options = options;
     this.stream = options.detector.createStream();
@@ -89,7 +90,7 @@ export class CallerSpeech {
     this.frame = new Float32Array(frameSamples);
     this.heldBack = new Float32Array(frameSamples);
     this.batch = new Float32Array(frameSamples * BATCH_FRAMES);
-    if (options.continues) this.beginWith(options.continues);
+    if (continues) this.beginWith(continues);
   }
 
   get netSpeechMs(): number {

@@ -60,6 +60,7 @@ export class CallChapter {
   private readonly people = new Map<string, Map<number, Claimed>>();
   /** People about whom this speech has told all it has to tell. */
   private readonly spent = new Set<string>();
+  private readonly heardBefore: boolean;
   /** Looks taken of some of its speech in the chapter before. */
   private readonly looksBefore: number = 0;
 
@@ -78,6 +79,7 @@ export class CallChapter {
       },
       onDropped: (frames) => deps.metrics.framesDropped.inc({ cause: 'backlog' }, frames),
     });
+    this.heardBefore = earlier?.chapter.heardCaller === true;
     if (!earlier || this.speech.netSpeechMs === 0) return;
     // The same words, judged anew, are neither unheard nor a further chance.
     this.spent = new Set(earlier.chapter.spent);
@@ -96,6 +98,11 @@ export class CallChapter {
 
   get claimed(): boolean {
     return this.people.size > 0;
+  }
+
+  /** Whether any caller audio, in this chapter or one before it, was more than digital silence. */
+  get heardCaller(): boolean {
+    return this.heardBefore || this.speech.heardCaller;
   }
 
   /** So much came as a mix of caller and agent that nothing else is to be expected. */

@@ -233,7 +233,9 @@ export class CallSession {
       }
       // Somebody who has left is told nothing, so nothing may have been accepted.
       if (limits.signal.aborted) return { chapter, looks, finding: givenUp(chapter.speech, looks) };
-      return { chapter, looks, finding: summariseLooks(this.listeningEnd(chapter), chapter.speech, looks) };
+      const { netSpeechMs } = chapter.speech;
+      const heard = { netSpeechMs, heardCaller: chapter.heardCaller };
+      return { chapter, looks, finding: summariseLooks(this.listeningEnd(chapter), heard, looks) };
     }
   }
 

@@ -166,7 +166,11 @@ export function judgeProbe(
 }
 
 /** What a call came to, once nothing more is judged: the decision of its looks, or why there is none. */
-export function summariseLooks(end: ListeningEnd, speech: CallerSpeech, looks: CallLooks): Finding {
+export function summariseLooks(
+  end: ListeningEnd,
+  speech: Pick<CallerSpeech, 'netSpeechMs' | 'heardCaller'>,
+  looks: CallLooks,
+): Finding {
   const verdict = looks.latest;
   if (verdict?.kind === 'decided') {
     const { decision, reason, score } = verdict;
