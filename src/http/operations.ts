@@ -63,7 +63,7 @@ export function createOperations(limits: ApiLimits) {
       body: { kind: 'json', schema: verification.verifyPasswordBody(limits) },
       reply: { description: 'Decided and recorded', schema: verification.verifyReply },
       progress: verification.progressEvent,
-      errors: [...VERIFICATION_ERRORS, ...SOURCE_ERRORS],
+      errors: [...VERIFICATION_ERRORS, ...SOURCE_ERRORS, 'CallConflict'],
     }),
     verifyUpload: operation({
       name: 'verification.upload',

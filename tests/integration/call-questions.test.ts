@@ -305,10 +305,25 @@ describe('a call that is asked about ever more people', () => {
     for (const [index, userId] of people.slice(0, 4).entries()) {
       expect(decided(await ask(userId, index)).decision).toBe('reject');
     }
-    await expect(ask(people[4]!, 4)).rejects.toMatchObject({ code: 'Busy' });
+    // Not a moment's want of room: there is nothing to wait for.
+    const refused = { code: 'CallConflict', retryAfterSeconds: undefined };
+    await expect(ask(people[4]!, 4)).rejects.toMatchObject(refused);
     // What was said is spent for the first one, so this begins anew.
     expect(decided(await ask(people[0]!, 5)).decision).toBe('inconclusive');
-    await expect(ask(people[4]!, 6)).rejects.toMatchObject({ code: 'Busy' });
+    await expect(ask(people[4]!, 6)).rejects.toMatchObject(refused);
+  });
+
+  it('is no way to try one of them with ever more thresholds', async () => {
+    const here = startProcess();
+    const { call } = await begun(here);
+    const ask = (threshold: number) =>
+      here.service.verify(
+        questionOf(call, { requestId: randomUUID(), userId: world.userId, threshold, deadlineMs: 300 }),
+      );
+    for (const threshold of [0.9, 0.91, 0.92, 0.93])
+      expect(decided(await ask(threshold)).decision).toBe('inconclusive');
+    await expect(ask(0.94)).rejects.toMatchObject({ code: 'CallConflict', retryAfterSeconds: undefined });
+    expect(decided(await ask(0.9)).decision).toBe('inconclusive');
   });
 });
 

@@ -120,7 +120,7 @@ export class CallSession {
     this.watch.changed();
   }
 
-  /** Takes looks for this person from now on. Throws `Busy` when too many people were claimed on this call. */
+  /** Takes looks for this person from now on. Throws `CallConflict` when too many people were claimed on this call. */
   claim(claim: ExaminedClaim): void {
     this.claims.count(claim.user.userId, claim.threshold);
     this.chapter.claim(claim);
@@ -140,8 +140,8 @@ export class CallSession {
 
   /**
    * What the call says about a claim: at once when it is decided, else as soon as it is, at the latest at the deadline. Throws
-   * `ListenConnectionError` when the call could not be listened to, what inference throws, `CallMoved`, and `Busy` when too
-   * many people were claimed on this call.
+   * `ListenConnectionError` when the call could not be listened to, what inference throws, `CallMoved`, and `CallConflict`
+   * when too many people were claimed on this call.
    */
   async verify(claim: ExaminedClaim, limits: QuestionLimits): Promise<Finding> {
     const { chapter, finding } = await this.judge(claim, limits);

@@ -95,10 +95,11 @@ export interface CallsUseCase {
   /**
    * Is the caller the person claimed? Answered at once when the session knows, else as soon as it does, at the latest at
    * the deadline with what is known (`inconclusive`). The attempt is recorded; the result is what was recorded. Throws
-   * what `VerificationUseCase.verify` throws, and `CallNotFoundError` when nobody knows where to listen.
+   * what `VerificationUseCase.verify` throws, `CallNotFoundError` when nobody knows where to listen, and `CallConflict` when
+   * the call was asked about too many people, or one of them with too many thresholds.
    */
   verify(question: CallVerificationQuestion): Promise<CallVerificationAnswer>;
-  /** Enrolls the caller from the call. Throws what `EnrollmentUseCase.enroll` throws, and `CallNotFoundError`. */
+  /** Enrolls the caller from the call. Throws what `EnrollmentUseCase.enroll` throws, `CallNotFoundError` and `CallConflict`. */
   enroll(question: CallEnrollmentQuestion): Promise<CallEnrollmentAnswer>;
   /** Undefined when there is no such call. */
   status(platform: CallPlatform, callId: string): Promise<CallStatus | undefined>;

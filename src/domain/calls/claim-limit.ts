@@ -7,7 +7,7 @@ const MAX_THRESHOLDS = 4;
 export class ClaimLimit {
   private readonly people = new Map<string, Set<number>>();
 
-  /** Counts a claim, unless it was made before. Throws `Busy` when there were too many. */
+  /** Counts a claim, unless it was made before. Throws `CallConflict` when there were too many, for as long as the call lasts. */
   count(userId: string, threshold: number): void {
     const thresholds = this.people.get(userId) ?? new Set<number>();
     if (this.people.size >= MAX_PEOPLE && thresholds.size === 0) throw tooMany('people were');
@@ -22,5 +22,5 @@ export class ClaimLimit {
 }
 
 function tooMany(what: string): VoiceAuthError {
-  return new VoiceAuthError('Busy', `Too many ${what} claimed on this call`, { retryAfterSeconds: 30 });
+  return new VoiceAuthError('CallConflict', `Too many ${what} claimed on this call`);
 }
