@@ -111,8 +111,8 @@ export const ENVIRONMENT = {
     'On SIGTERM, how long running verifications may take to finish',
   ),
   CALL_ACCEPT_FRESH_SECONDS: variable(
-    number(0, 3600).default(60),
-    'How long after the caller has spoken an accept answers questions on the call; after it new speech is needed',
+    number(10, 3600).default(60),
+    'How long before a question the caller may have said what is accepted (10 or more: agents ask seconds after the last word)',
   ),
   CALL_ENROLL_NEW_NUMBERS: variable(
     flag.default(false),

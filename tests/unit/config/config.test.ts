@@ -105,6 +105,12 @@ describe('loadConfig', () => {
     expect(loadConfig({ INFERENCE_CHILDREN: '12' }).embedder.children).toBe(12);
   });
 
+  it('leaves an agent the seconds between the last word of the caller and its question', () => {
+    expect(namesOf(problemsOf({ CALL_ACCEPT_FRESH_SECONDS: '0' }))).toEqual(['CALL_ACCEPT_FRESH_SECONDS']);
+    expect(namesOf(problemsOf({ CALL_ACCEPT_FRESH_SECONDS: '9.9' }))).toEqual(['CALL_ACCEPT_FRESH_SECONDS']);
+    expect(loadConfig({ CALL_ACCEPT_FRESH_SECONDS: '10' }).calls.acceptFreshMs).toBe(10_000);
+  });
+
   it('takes an empty variable for an unset one', () => {
     for (const blank of ['', ' ', '\t\n']) {
       const empty = Object.fromEntries(Object.keys(ENVIRONMENT).map((name) => [name, blank]));
