@@ -530,6 +530,9 @@ class Preparation(unittest.TestCase):
             signal.pause()
 
         os.setsid()
+        # As in a terminal, also where whoever started these tests ignores interrupts; and not for ever, whatever happens.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.alarm(120)
         try:
             with mock.patch.object(prepare, "prepare_group", work), open(os.devnull, "w") as silence:
                 os.dup2(silence.fileno(), 2)
