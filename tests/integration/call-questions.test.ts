@@ -94,6 +94,24 @@ function pass(seconds: number): void {
   vi.spyOn(performance, 'now').mockImplementation(() => now() + aheadMs);
 }
 
+/** A process, and how to know that a question has arrived at the call: it has found whom it is about. */
+function startWatched(calls: ToyProcessOptions['calls'] = {}) {
+  let found = 0;
+  const store = replacing(world.store, { findUser: (userId) => world.store.findUser(userId).finally(() => found++) });
+  const here = startProcess({ calls, parts: { store } });
+  return {
+    here,
+    /** Asks, and waits until `count` questions have arrived. */
+    async arrived<Asked>(ask: () => Asked, count = 1): Promise<{ readonly asked: Asked }> {
+      const before = found;
+      const asked = ask();
+      await expect.poll(() => found).toBe(before + count);
+      await settled();
+      return { asked };
+    },
+  };
+}
+
 /** Until what was said before has been put aside. */
 async function afresh(process: ToyProcess, { callId }: CallFacts): Promise<void> {
   await expect.poll(async () => (await process.service.status('vapi', callId))?.netSpeechMs).toBe(0);
@@ -193,16 +211,15 @@ describe('a question that comes late', () => {
     ['was accepted', true],
     ['was listened to for nobody', false],
   ])('is about the voice that speaks now, not about one that %s long before', async (_, expected) => {
-    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { here, arrived } = startWatched({ acceptFreshMs: 0 });
     const { call, audio } = await begun(here, expected ? { callerNumber: number } : {});
     await play(audio, OWNER);
     const claimed = { userId: world.userId };
     const silent = await here.service.verify(questionOf(call, { ...claimed, deadlineMs: 300 }));
     expect(decided(silent)).toMatchObject({ decision: 'inconclusive', reason: 'insufficient_speech' });
-    const asking = here.service.verify(questionOf(call, { ...claimed, requestId: 'tool-2' }));
-    await settled();
+    const { asked } = await arrived(() => here.service.verify(questionOf(call, { ...claimed, requestId: 'tool-2' })));
     await play(audio, STRANGER);
-    expect(decided(await asking).decision).toBe('reject');
+    expect(decided(await asked).decision).toBe('reject');
   });
 
   it('is told that the caller has hung up, if so, however long ago they were heard', async () => {
@@ -281,15 +298,15 @@ describe('a question that comes late', () => {
   });
 
   it('ends no other question that waits for the caller to say more', async () => {
-    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { here, arrived } = startWatched({ acceptFreshMs: 0 });
     const { call, audio } = await begun(here, { callerNumber: number });
-    const first = here.service.verify(questionOf(call));
-    await settled();
+    const first = await arrived(() => here.service.verify(questionOf(call)));
     await play(audio, { degrees: 1, seconds: 1 });
-    const second = here.service.verify(questionOf(call, { requestId: 'tool-2' }));
+    const second = await arrived(() => here.service.verify(questionOf(call, { requestId: 'tool-2' })));
     await afresh(here, call);
     await play(audio, OWNER);
-    for (const answer of await Promise.all([first, second])) expect(decided(answer).decision).toBe('accept');
+    for (const answer of await Promise.all([first.asked, second.asked]))
+      expect(decided(answer).decision).toBe('accept');
   });
 });
 
@@ -340,7 +357,7 @@ describe('a question that is asked again', () => {
   });
 
   it('is about the voice that speaks now, not about what was said long before', async () => {
-    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { here, arrived } = startWatched({ acceptFreshMs: 0 });
     const { call, audio } = await begun(here);
     const first = here.service.verify(questionOf(call, { userId: world.userId }));
     await expect.poll(async () => (await here.service.status('vapi', call.callId))?.claimed).toBe(true);
@@ -348,11 +365,10 @@ describe('a question that is asked again', () => {
     expect(decided(await first).decision).toBe('accept');
     const silent = await here.service.verify(questionOf(call, { requestId: 'tool-2', deadlineMs: 300 }));
     expect(decided(silent)).toMatchObject({ decision: 'inconclusive' });
-    const asking = here.service.verify(questionOf(call, { requestId: 'tool-3' }));
+    const { asked } = await arrived(() => here.service.verify(questionOf(call, { requestId: 'tool-3' })));
     await afresh(here, call);
-    await settled();
     await play(audio, STRANGER);
-    expect(decided(await asking).decision).toBe('reject');
+    expect(decided(await asked).decision).toBe('reject');
   });
 
   it('after a reject costs no second failed attempt without a new word', async () => {
@@ -369,15 +385,11 @@ describe('a question that is asked again', () => {
 
   /** Two questions about the owner of the number that both wait for the caller to speak. */
   async function twoAtOnce(calls: ToyProcessOptions['calls'] = {}) {
-    let found = 0;
-    const store = replacing(world.store, { findUser: (userId) => world.store.findUser(userId).finally(() => found++) });
-    const here = startProcess({ calls, parts: { store } });
+    const { here, arrived } = startWatched(calls);
     const { call, audio } = await begun(here, { callerNumber: number });
-    const before = found;
-    const both = ['tool-1', 'tool-2'].map((requestId) => here.service.verify(questionOf(call, { requestId })));
-    await expect.poll(() => found).toBe(before + 2);
-    await settled();
-    return { audio, both };
+    const ask = (requestId: string) => here.service.verify(questionOf(call, { requestId }));
+    const { asked } = await arrived(() => ['tool-1', 'tool-2'].map(ask), 2);
+    return { audio, both: asked };
   }
 
   it('at the same time costs one failed attempt for what was said once', async () => {
