@@ -18,6 +18,7 @@ import torch
 from . import corpora, evaluate, export, prepare, synthetic
 from .compensation import compensate, write_compensated
 from .dataset import Features
+from .exported import read_network
 from .networks import NETWORKS
 from .package import write_package
 from .speech import error_rates, made_of, save_head, train_head
@@ -28,9 +29,9 @@ TELEPHONE = "WUW Corpus II, real telephone calls, another call of the same perso
 
 
 def recipe(
-    speech: Path, out: Path, model_id: str, network: str, steps: int, fine_tune_steps: int, speech_steps: int, versions: int, device: str
+    speech: Path, out: Path, model_id: str, plan: Plan, start: Path | None, fine_tune_steps: int, speech_steps: int, versions: int, device: str
 ) -> None:
-    """The whole recipe; prints error rates as it goes and writes the model package out/<model_id>."""
+    """The whole recipe, from random weights or from those of `start`; prints error rates as it goes and writes the model package out/<model_id>."""
     features_folder = out / "features"
     if not (features_folder / "features.json").exists():
         prepare.prepare(speech, features_folder, versions)
@@ -45,12 +46,12 @@ def recipe(
     if head.exists() and torch.load(head).get("made of") != made_of(features, speech_steps):
         raise ValueError(f"{head} was made of other features or with other steps: delete it or choose another folder.")
     trained = out / "main" / "checkpoint.pt"
-    train(Plan(network=network, steps=steps), features_folder, trained.parent, device=device)
+    train(plan, features_folder, trained.parent, start, device)
     if fine_tune_steps > 0:
         # A larger margin and longer crops at the end (Thienpondt et al., ICASSP 2021).
-        fine = Plan(network=network, steps=fine_tune_steps, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=2)
-        start, trained = trained, out / "fine" / "checkpoint.pt"
-        train(fine, features_folder, trained.parent, start, device)
+        fine = Plan(network=plan.network, steps=fine_tune_steps, rate=3e-4, margin=0.3, crop_seconds=(1.5, 5.0), seed=plan.seed + 1)
+        finished, trained = trained, out / "fine" / "checkpoint.pt"
+        train(fine, features_folder, trained.parent, finished, device)
     write_compensated(trained, features, out / "compensated.pt")
     if not head.exists():
         save_head(train_head(features, speech_steps), head, made_of(features, speech_steps))
@@ -116,7 +117,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for features, checkpoints and the model; a stopped run goes on there")
     parser.add_argument("--id", default="phone-speaker", help="id of the model package that is written to --out (default %(default)s)")
     parser.add_argument("--network", choices=sorted(NETWORKS), default=Plan.network)
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="go on from a network that was trained before: an .onnx in float32 that this recipe wrote (models/<id>/float32.onnx), or a checkpoint of the same voices",
+    )
     parser.add_argument("--steps", type=int, default=Plan.steps, help="training steps (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="learning rate at its highest (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=Plan.seed, help="what batches and distortions are drawn with (default %(default)s)")
     parser.add_argument(
         "--fine-tune-steps",
         type=int,
@@ -137,12 +147,22 @@ def main() -> None:
     if missing:
         print(f"Nothing trained: {options.speech} has no {', '.join(missing)}.", file=sys.stderr)
         raise SystemExit(2)
+    # Before half an hour of preparation.
+    if options.start is not None:
+        try:
+            if not options.start.is_file():
+                raise ValueError(f"there is no {options.start}.")
+            if options.start.suffix == ".onnx":
+                read_network(options.start)
+        except ValueError as error:
+            print(f"Nothing trained: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
     recipe(
         options.speech,
         options.out,
         options.id,
-        options.network,
-        options.steps,
+        Plan(network=options.network, steps=options.steps, rate=options.rate, seed=options.seed),
+        options.start,
         options.fine_tune_steps,
         options.speech_steps,
         options.versions,

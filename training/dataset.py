@@ -15,8 +15,18 @@ from .frontend import BANDS, HIGH_HZ, LOW_HZ, hertz_to_mel, mel_to_hertz
 
 # The spectrum stretched or squeezed by 7 % or an eighth, the pace as it was: other voices (vocal tract length perturbation, Jaitly & Hinton, ICML workshop 2013).
 WARPS = (1.0, 0.93, 1.07, 0.88, 1.13)
-# How often a crop is left as it is; the others share the rest.
+# How often a crop is of the warp 1; the others share the rest.
 UNWARPED = 0.4
+
+# What a crop goes through on top of its warp, whatever that is: as it is or between two warps a little to either side, which blurs, as every warp does that reads between
+# bands; all bands or, half of the time, up to five of the highest replaced by the one below them, as happens where a warp reads past the end. A class would be told by these
+# otherwise and not by the voice: a network that was trained without this took a speaker whose bands were blurred, in place, for somebody else.
+SHIFTS = (0.0, 0.005, 0.01, 0.02)
+MIXES = (0.0, 0.5, 1.0)
+HIGHEST_BANDS = (*(BANDS - 1,) * 5, BANDS - 2, BANDS - 3, BANDS - 4, BANDS - 5, BANDS - 6)
+
+# Two crops of a speaker begin at least this share of his speech apart, from whichever end it is counted.
+APART = 0.35
 
 
 # Counts up whenever prepare.py makes something else of the same speech.
@@ -95,13 +105,31 @@ def warp_matrix(factor: float) -> np.ndarray:
     return matrix
 
 
+def near_warps(factor: float) -> np.ndarray:
+    """What crops of a warp go through, [matrices, BANDS, BANDS]: SHIFTS, MIXES and HIGHEST_BANDS in all combinations."""
+    blurred = [mix * warp_matrix(factor * (1 + shift)) + (1 - mix) * warp_matrix(factor * (1 - shift)) for shift in SHIFTS for mix in MIXES]
+    return np.stack([matrix[:, np.minimum(np.arange(BANDS), highest)] for matrix in blurred for highest in HIGHEST_BANDS]).astype(np.float32)
+
+
+def crop_start(item: Item, place: float, frames: int) -> int:
+    """Where in an item a crop of so many frames begins that stands at `place` [0, 1) of it: within one piece, which is one call, unless that is too short."""
+    ends = np.cumsum(item.pieces)
+    piece = int(np.searchsorted(ends, place * item.frames, "right"))
+    length = item.pieces[piece]
+    if length < frames:
+        return int(place * max(1, item.frames - frames))
+    first = int(ends[piece]) - length
+    return first + int((place * item.frames - first) / length * (length - frames + 1))
+
+
 class Sampler:
     """Draws batches. A class is a speaker at a speed and a warp; a speaker is drawn in proportion to the root of the seconds that
-    there are of them. Neighbours in a batch are of one corpus."""
+    there are of them. Neighbours in a batch are of one corpus. A batch has two warps, or most speakers of it would be of no use to tell apart: another warp is heard at once."""
 
     def __init__(self, features: Features) -> None:
         self.features = features
         self.warps = [warp_matrix(factor) for factor in WARPS]
+        self.near = [near_warps(factor) for factor in WARPS]
         by_class: dict[tuple[str, str, int], list[Item]] = {}
         for item in features.training:
             by_class.setdefault((item.corpus, item.speaker, item.speed), []).append(item)
@@ -113,19 +141,21 @@ class Sampler:
         self.corpus_of_class = torch.tensor([names.index(name[0]) for name in self.voices]).repeat_interleave(len(WARPS))
 
     def draw(self, speakers: int, frames: int, random: np.random.Generator) -> Batch:
-        """A batch of `speakers` different speakers at a speed, ordered by corpus so that neighbours can share a call."""
+        """A batch of `speakers` different speakers at a speed, ordered by corpus so that neighbours can share a call. The two crops of a speaker are of different
+        versions and, where there is enough speech, of different words."""
         chosen = np.sort(random.choice(len(self.voices), speakers, replace=False, p=self.odds))
-        others = len(WARPS) - 1
-        warps = random.choice(len(WARPS), speakers, p=[UNWARPED, *[(1 - UNWARPED) / others] * others])
+        warps = np.where(random.random(speakers) < UNWARPED, 0, random.integers(1, len(WARPS)))
         power = np.empty((2 * speakers, frames, BANDS), np.float32)
         already = np.zeros(2 * speakers, np.float32)
         for row, voice in enumerate(chosen):
             items = self.items[voice]
+            place = random.random()
+            places = (place, (place + random.uniform(APART, 1 - APART)) % 1)
             for half, version in enumerate(random.permutation(len(items))[:2] if len(items) > 1 else (0, 0)):
                 item = items[version]
-                start = int(random.integers(0, max(1, item.frames - frames)))
-                crop = self.features.power(item, start, frames)
-                power[half * speakers + row] = crop @ self.warps[warps[row]] if warps[row] else crop
+                near = self.near[warps[row]]
+                crop = self.features.power(item, crop_start(item, places[half], frames), frames)
+                power[half * speakers + row] = crop @ near[random.integers(len(near))]
                 already[half * speakers + row] = float(item.version > 0)
         labels = torch.from_numpy(chosen * len(WARPS) + warps)
         return Batch(

@@ -36,8 +36,8 @@ class WithinCorpusMargin(nn.Module):
 class CrossChannelPairs(nn.Module):
     """Contrast of two crops of every speaker through two different calls, against the other speakers of the batch.
 
-    The first halves of the batch went through calls that the other speakers share (see the sampler), so that nothing about the call
-    tells who is speaking. Symmetric cross entropy over scaled cosines (angular prototypical loss, Chung et al., Interspeech 2020).
+    Neighbours in the batch share a handset, of which normalisation leaves only what line noise covers; noise and room are every crop's own. Symmetric cross
+    entropy over scaled cosines (angular prototypical loss, Chung et al., Interspeech 2020).
     """
 
     def __init__(self) -> None:

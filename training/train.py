@@ -19,6 +19,7 @@ from torch import nn
 from . import augmentation
 from .dataset import Batch, Features, Sampler
 from .evaluate import embedder, held_out
+from .exported import class_centres, read_network, unfold
 from .frontend import FRAMES_PER_SECOND
 from .losses import CrossChannelPairs, WithinCorpusMargin
 from .networks import EMBEDDING_SIZE, NETWORKS, normalise
@@ -124,6 +125,27 @@ class Run:
         torch.save(state, file.with_suffix(".part"))
         file.with_suffix(".part").rename(file)
 
+    def begin_with(self, file: Path) -> None:
+        """Starts a new schedule from the averaged weights of a checkpoint, or from a network in float32 that training.export wrote (.onnx). Raises ValueError for
+        a checkpoint of other voices, for a network of another family and for any other model."""
+        if file.suffix != ".onnx":
+            self.load(file, weights_only=True)
+            return
+        if self.plan.network != "resnet":
+            raise ValueError(f"Only a resnet goes on from an .onnx file, not a {self.plan.network}.")
+        network = read_network(file)
+        if self.device == "cpu" and self.plan.half:
+            network = network.to(memory_format=torch.channels_last)
+        random, generator = np.random.default_rng(self.plan.seed), torch.Generator().manual_seed(self.plan.seed)
+        speakers = min(64, len(self.sampler.voices))
+        unfold(network, (self.features_of(self.sampler.draw(speakers, 2 * FRAMES_PER_SECOND, random), generator) for _ in range(12)))
+        self.network.load_state_dict(network.state_dict())
+        self.averaged.load_state_dict(network.state_dict())
+        with torch.no_grad():
+            # As long as centres are at the start of any other run.
+            length = self.margin_loss.centres.norm(dim=1).mean()
+            self.margin_loss.centres.copy_(class_centres(network, self.sampler, self.plan.half).to(self.device) * length)
+
     def load(self, file: Path, weights_only: bool = False) -> None:
         """Goes on from a checkpoint; `weights_only` starts a new schedule from its averaged weights. Raises ValueError for one of other voices,
         and, when it is to go on, for one of another plan, other features or another start."""
@@ -155,7 +177,7 @@ def train(plan: Plan, features_folder: Path, out: Path, start_from: Path | None 
     if checkpoint.exists():
         run.load(checkpoint)
     elif start_from is not None:
-        run.load(start_from, weights_only=True)
+        run.begin_with(start_from)
     began, first = time.monotonic(), run.step
     losses: list[tuple[float, float]] = []
     saved = time.monotonic()
@@ -188,7 +210,7 @@ def main() -> None:
     parser.add_argument("--contrast", type=float, default=Plan.contrast)
     parser.add_argument("--batch-seconds", type=float, default=Plan.batch_seconds)
     parser.add_argument("--crop-seconds", type=float, nargs=2, default=Plan.crop_seconds)
-    parser.add_argument("--from", dest="start_from", type=Path, help="checkpoint to fine-tune")
+    parser.add_argument("--from", dest="start_from", type=Path, help="what to go on from, with a new schedule: a checkpoint of the same voices, or a resnet that was exported in float32 (.onnx)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

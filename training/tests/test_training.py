@@ -21,11 +21,11 @@ import torch
 from scipy.signal import fftconvolve, lfilter, resample_poly
 
 from training import __main__ as main_module
-from training import augmentation, channels, corpora, evaluate, export, frontend, noises, non_speech, package, prepare, runtime, speech
+from training import augmentation, channels, corpora, evaluate, export, exported, frontend, noises, non_speech, package, prepare, runtime, speech
 from training.compensation import compensate, fit, simulated_calls, write_compensated
-from training.dataset import UNWARPED, WARPS, Features, Sampler, warp_matrix
+from training.dataset import APART, UNWARPED, WARPS, Features, Item, Sampler, crop_start, near_warps, warp_matrix
 from training.losses import CrossChannelPairs, WithinCorpusMargin
-from training.networks import EMBEDDING_SIZE, NETWORKS, Compensated, normalise
+from training.networks import EMBEDDING_SIZE, NETWORKS, Compensated, ResNet, normalise
 from training.train import Plan, Run, train
 
 
@@ -77,6 +77,40 @@ class Warp(unittest.TestCase):
         # A voice whose bands are read at 1.07 times their frequency sounds 7 % lower.
         for factor in WARPS:
             self.assertEqual((tone(1000) @ warp_matrix(factor)).argmax(), tone(1000 / factor).argmax())
+
+
+    def test_blur_and_missing_bands_say_nothing_of_the_warp(self) -> None:
+        for factor in WARPS:
+            matrices = near_warps(factor)
+            # Every output band is made of some of the input, all of it counted once.
+            np.testing.assert_allclose(matrices.sum(1), 1, atol=1e-5)
+            middle = matrices[:, :, 30]
+            self.assertAlmostEqual(float((middle @ np.arange(frontend.BANDS)).mean()), float(warp_matrix(factor)[:, 30] @ np.arange(frontend.BANDS)), delta=0.05)
+            # How much of band 30 comes from the band that it comes from most: all of it where nothing is blurred.
+            sharpest = middle.max(1)
+            self.assertLess(sharpest.min(), 0.6, factor)
+            copied = [np.array_equal(matrix[:, -1], matrix[:, -6]) for matrix in matrices]
+            self.assertTrue(0.05 < np.mean(copied) < 1, factor)
+        unwarped = near_warps(1.0)
+        exact = [np.allclose(matrix, np.eye(frontend.BANDS), atol=1e-4) for matrix in unwarped]
+        self.assertEqual(np.mean(exact), 1 / 8)
+
+
+class Crops(unittest.TestCase):
+    def test_lie_within_one_call(self) -> None:
+        item = Item("synthetic", "s0", 100, 1, 0, (1000, 300, 150))
+        ends = np.cumsum(item.pieces)
+        starts = [crop_start(item, place, 120) for place in np.linspace(0, 1, 2000, endpoint=False)]
+        self.assertEqual((min(starts), max(starts)), (0, 1330))
+        self.assertEqual([start for start in starts if np.searchsorted(ends, start, "right") != np.searchsorted(ends, start + 119, "right")], [])
+        # In proportion to how long the calls are.
+        self.assertAlmostEqual(float(np.mean(np.array(starts) < 1000)), 1000 / 1450, delta=0.01)
+
+    def test_of_too_short_calls_lie_within_the_speech(self) -> None:
+        item = Item("synthetic", "s0", 100, 1, 0, (100, 100, 100))
+        starts = [crop_start(item, place, 150) for place in np.linspace(0, 1, 500, endpoint=False)]
+        self.assertEqual((min(starts), max(starts)), (0, 149))
+        self.assertEqual(crop_start(item, 0.99, 400), 0)
 
 
 class NonSpeech(unittest.TestCase):
@@ -448,8 +482,12 @@ class Training(unittest.TestCase):
                         self.assertAlmostEqual(item.frames / sum(clean[item.speaker]), 1, delta=0.26)
             self.assertEqual(sum(item.frames for item in features.training + features.held_out), len(features.frames))
             sampler = Sampler(features)
-            warps = np.concatenate([sampler.draw(6, 10, np.random.default_rng(seed)).labels % len(WARPS) for seed in range(200)])
+            warps = np.stack([sampler.draw(6, 10, np.random.default_rng(seed)).labels % len(WARPS) for seed in range(200)])
             self.assertAlmostEqual(float((warps == 0).mean()), UNWARPED, delta=0.05)
+            # Speakers of a batch share a warp, or nothing but the warp would tell most of them apart; over batches all warps come up.
+            self.assertEqual(max(len(set(row) - {0}) for row in warps.tolist()), 1)
+            self.assertEqual(set(warps.ravel().tolist()), set(range(len(WARPS))))
+            self.two_crops_are_of_other_words(sampler)
             batch = sampler.draw(6, 120, np.random.default_rng(1))
             self.assertEqual(tuple(batch.power.shape), (12, 120, frontend.BANDS))
             self.assertEqual(len(sampler.corpus_of_class), len(WARPS) * len(sampler.voices))
@@ -474,6 +512,7 @@ class Training(unittest.TestCase):
             described.write_text(text)
             self.assertEqual(train(plan, folder / "features", folder / "from", start).step, 4)
             self.assertEqual(train(plan, folder / "features", folder / "from", start).step, 4)
+            self.goes_on_from_an_exported_network(folder, plan)
             compensated = compensate(resumed.averaged, features)
             # Six training speakers in two simulated calls each, one piece of 5 s.
             self.assertEqual(simulated_calls(evaluate.embedder(resumed.averaged), features).shape, (12, EMBEDDING_SIZE))
@@ -489,6 +528,81 @@ class Training(unittest.TestCase):
         self.assertEqual(resumed.step, 4)
         for ours, theirs in zip(straight.averaged.state_dict().values(), resumed.averaged.state_dict().values()):
             torch.testing.assert_close(ours, theirs)
+
+    def two_crops_are_of_other_words(self, sampler: Sampler) -> None:
+        places: list[float] = []
+        with mock.patch("training.dataset.crop_start", lambda item, place, frames: places.append(place) or 0):
+            for seed in range(50):
+                sampler.draw(6, 10, np.random.default_rng(seed))
+        for first, second in zip(places[::2], places[1::2]):
+            self.assertTrue(0 <= first < 1 and 0 <= second < 1)
+            self.assertTrue(APART - 1e-9 <= abs(first - second) <= 1 - APART + 1e-9, (first, second))
+
+    def goes_on_from_an_exported_network(self, folder: Path, plan: Plan) -> None:
+        shipped = folder / "shipped.onnx"
+        network = random_resnet()
+        export.export(Compensated(network, torch.full((EMBEDDING_SIZE,), 0.01), torch.eye(EMBEDDING_SIZE)), shipped)
+        run = Run(dataclasses.replace(plan, network="resnet"), Features(folder / "features"), "cpu")
+        length = run.margin_loss.centres.norm(dim=1).mean().item()
+        run.begin_with(shipped)
+        item = run.sampler.items[2][0]
+        expected = evaluate.embedder(network)(run.sampler.features.power(item, 0, 150))
+        for begun in (run.network.eval(), run.averaged):
+            np.testing.assert_allclose(evaluate.embedder(begun)(run.sampler.features.power(item, 0, 150)), expected, atol=1e-4)
+        # The centre of the third voice's second warp is what the network makes of that voice, warped.
+        voices = [run.sampler.features.power(of, 0, exported.CENTRE_FRAMES) @ run.sampler.warps[1] for of in run.sampler.items[2]]
+        mean = sum(evaluate.embedder(network)(voice) for voice in voices)
+        centre = run.margin_loss.centres[2 * len(WARPS) + 1].detach().numpy()
+        np.testing.assert_allclose(centre / np.linalg.norm(centre), mean / np.linalg.norm(mean), atol=1e-3)
+        self.assertAlmostEqual(float(np.linalg.norm(centre)), length, places=4)
+        self.assertEqual(train(dataclasses.replace(plan, network="resnet", steps=1), folder / "features", folder / "on", shipped).step, 1)
+        with self.assertRaisesRegex(ValueError, "Only a resnet"):
+            train(plan, folder / "features", folder / "tiny-on", shipped)
+
+
+def random_resnet() -> ResNet:
+    """A resnet whose batch norms do something, with statistics of their own."""
+    torch.manual_seed(1)
+    network = ResNet()
+    for layer in network.modules():
+        if isinstance(layer, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(layer.bias, -0.5, 0.5)
+            layer.running_mean.uniform_(-0.2, 0.2)
+            layer.running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+class ExportedNetworks(unittest.TestCase):
+    def test_is_read_back_and_means_the_same_in_training(self) -> None:
+        network = random_resnet()
+        torch.manual_seed(2)
+        batches = [torch.randn(8, 120, frontend.BANDS) for _ in range(3)]
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            file = Path(folder) / "model.onnx"
+            export.export(network, file)
+            read = exported.read_network(file)
+            torch.testing.assert_close(read(batches[0]), network(batches[0]), atol=1e-4, rtol=1e-4)
+            exported.unfold(read, batches)
+            torch.testing.assert_close(read(batches[0]), network(batches[0]), atol=1e-3, rtol=1e-3)
+            # What reaches a batch norm is standardised by its running statistics as by those of the batches themselves.
+            inputs: list[torch.Tensor] = []
+            hook = read.body[3].second_norm.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+            for batch in batches:
+                read(batch)
+            hook.remove()
+            pooled = torch.cat(inputs).transpose(0, 1).flatten(1)
+            torch.testing.assert_close(read.body[3].second_norm.running_mean, pooled.mean(1), atol=1e-4, rtol=1e-3)
+            torch.testing.assert_close(read.body[3].second_norm.running_var, pooled.var(1, unbiased=False), atol=1e-4, rtol=1e-3)
+
+    def test_other_models_are_refused_in_words(self) -> None:
+        torch.manual_seed(1)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, made in {"tiny": NETWORKS["tiny"]().eval(), "speech": speech.SpeechHead().eval()}.items():
+                file = Path(folder) / f"{name}.onnx"
+                export.export(made, file)
+                with self.assertRaisesRegex(ValueError, "nothing to go on from"):
+                    exported.read_network(file)
 
 
 class Preparation(unittest.TestCase):
@@ -561,10 +675,31 @@ class Preparation(unittest.TestCase):
                 write_corpus(folder / "speech" / corpus, 2, 4.0)
             prepare.prepare(folder / "speech", folder / "out" / "features", 2, speeds=(100,))
             for fine_tune_steps, last in ((0, "main"), (1, "fine")):
-                main_module.recipe(folder / "speech", folder / "out", "model", "tiny", 2, fine_tune_steps, 1, 2, "cpu")
+                main_module.recipe(folder / "speech", folder / "out", "model", Plan(network="tiny", steps=2), None, fine_tune_steps, 1, 2, "cpu")
                 self.assertTrue(torch.equal(weights(folder / "out" / "compensated.pt"), weights(folder / "out" / last / "checkpoint.pt")))
                 self.assertEqual((folder / "out" / "fine").exists(), fine_tune_steps > 0)
             self.assertFalse(torch.equal(weights(folder / "out" / "main" / "checkpoint.pt"), weights(folder / "out" / "fine" / "checkpoint.pt")))
+            # From what was trained before: where nothing is learned, the same weights.
+            (folder / "on").mkdir()
+            (folder / "on" / "features").symlink_to(folder / "out" / "features")
+            start = folder / "out" / "fine" / "checkpoint.pt"
+            main_module.recipe(folder / "speech", folder / "on", "model", Plan(network="tiny", steps=1, rate=0.0), start, 0, 1, 2, "cpu")
+            torch.testing.assert_close(weights(folder / "on" / "compensated.pt"), weights(start))
+
+    def test_a_start_that_is_not_there_is_said_before_anything_is_prepared(self) -> None:
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()) as said:
+            folder = Path(name)
+            for corpus in corpora.TRAINING_CORPORA:
+                write_corpus(folder / "speech" / corpus, 1, 1.0)
+            other = folder / "other.onnx"
+            other.write_bytes(b"no model")
+            for start, words in ((folder / "missing.onnx", "there is no"), (other, "nothing to go on from")):
+                arguments = ["training", "--speech", str(folder / "speech"), "--out", str(folder / "out"), "--from", str(start)]
+                with mock.patch("sys.argv", arguments), self.assertRaises(SystemExit) as stopped:
+                    main_module.main()
+                self.assertEqual(stopped.exception.code, 2)
+                self.assertIn(words, said.getvalue())
+            self.assertFalse((folder / "out").exists())
 
     def test_features_of_other_recordings_are_refused(self) -> None:
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
@@ -572,7 +707,7 @@ class Preparation(unittest.TestCase):
             for corpus in corpora.TRAINING_CORPORA:
                 write_corpus(folder / "speech" / corpus, 2, 1.0)
             write_cuts(folder / "speech" / "noise", [np.ones(8000, np.float32) * 0.1])
-            options = {"model_id": "model", "network": "tiny", "steps": 0, "fine_tune_steps": 0, "speech_steps": 0, "versions": 2, "device": "cpu"}
+            options = {"model_id": "model", "plan": Plan(network="tiny", steps=0), "start": None, "fine_tune_steps": 0, "speech_steps": 0, "versions": 2, "device": "cpu"}
             with mock.patch.dict(corpora.HELD_OUT, {corpus: 1 for corpus in corpora.TRAINING_CORPORA}):
                 prepare.prepare(folder / "speech", folder / "out" / "features", 2, speeds=(100,))
                 before = Features(folder / "out" / "features").made_of
