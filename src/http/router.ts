@@ -3,6 +3,7 @@ import type { Express, Request, RequestHandler, Response } from 'express';
 import type { Scope } from './api-keys.js';
 import { addressOf } from './client-address.js';
 import { EventStream } from './event-stream.js';
+import { stopWhenGone } from './middleware/correlation.js';
 import { methodNotAllowed } from './middleware/error-handler.js';
 import { validation } from './middleware/validation.js';
 import type { Operation, OperationContext, Route } from './operation.js';
@@ -42,12 +43,12 @@ function checksOf(operation: Operation, checks: Checks): RequestHandler[] {
     naming(operation),
     ...(limits === 'none' ? [] : [checks.refuseWhileDraining]),
     ...accessChecks(access, checks),
-    ...(limits === 'none' ? [] : [checks.addressLimit]),
+    ...(limits === 'none' ? [] : [checks.addressLimit, stopWhenGone()]),
     ...(body?.kind === 'json' ? [checks.jsonBody] : []),
     ...(body?.kind === 'multipart' ? [checks.multipartBody] : []),
     ...(body?.kind === 'raw' ? [checks.rawBody(body.maxBytes)] : []),
     validation(operation),
-    ...(limits === 'user' ? [checks.userLimit] : []),
+    ...(limits === 'user' ? [checks.userLimit, stopWhenGone()] : []),
   ];
 }
 

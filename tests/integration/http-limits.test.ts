@@ -1,8 +1,14 @@
 /** Rate limits: shared by address and user, and against guessing keys. */
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import request from 'supertest';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { errorReply } from '../../src/http/schemas/fields.js';
+import { deferred } from '../support/deferred.js';
+import { eventually } from '../support/eventually.js';
 import { ACCEPTED, bearer, LISTEN_URL, type TestApp, testApp, USER } from '../support/http-app.js';
+import { exchange, form } from '../support/http-exchange.js';
 
 const OTHER = '00000000-0000-4000-8000-000000000002';
 
@@ -147,6 +153,72 @@ describe('when the database cannot count', () => {
     t.rateLimits.failing = true;
     expect((await verify(t)).status).toBe(503);
     expect(t.verifications).toHaveLength(0);
+  });
+});
+
+describe('a client that leaves while the database counts it', () => {
+  const JSON_BODY = JSON.stringify({ userId: USER, listenUrl: LISTEN_URL });
+  const UPLOAD = form([
+    { name: 'user_id', value: USER },
+    { name: 'audio', value: Buffer.alloc(10), filename: 'a' },
+  ]);
+  let server: Server;
+  afterEach(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  async function serve(t: TestApp): Promise<string> {
+    server = createServer(t.app).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  /** Asks, is gone before the database has counted that in, and is known to be. */
+  async function leave(t: TestApp, url: string, ask: { path: string; headers: object; body: string | Buffer }) {
+    const asked = deferred<void>();
+    const counted = deferred<void>();
+    const { hit } = t.rateLimits;
+    t.rateLimits.hit = async (...args) => {
+      asked.resolve();
+      await counted.promise;
+      return hit.apply(t.rateLimits, args);
+    };
+    const gone = () => t.logText().split('"status":499').length;
+    const before = gone();
+    const headers = { authorization: bearer('verify'), ...ask.headers };
+    const sent = httpRequest(url + ask.path, { method: 'POST', headers, agent: false });
+    sent.on('error', () => undefined);
+    sent.end(ask.body);
+    await asked.promise;
+    sent.destroy();
+    await eventually(() => expect(gone()).toBe(before + 1));
+    t.rateLimits.hit = hit;
+    counted.resolve();
+  }
+
+  it('does not keep a place for an upload', async () => {
+    // Two uploads of this size at once.
+    const t = testApp({ rateLimitPerMinute: 10, maxUploadBytes: 100_000_000 });
+    const url = await serve(t);
+    const ask = { path: '/api/v1/verify', ...UPLOAD };
+    for (let i = 0; i < 2; i++) await leave(t, url, ask);
+    const headers = { authorization: bearer('verify'), ...UPLOAD.headers };
+    expect((await exchange(url, { ...ask, headers })).status).toBe(200);
+    expect(t.verifications).toHaveLength(1);
+  });
+
+  it.each([
+    ['address', { rateLimitPerMinute: 10 }],
+    ['user', { userRateLimitPerMinute: 10 }],
+  ])('by %s starts no work', async (_name, config) => {
+    const t = testApp(config);
+    const url = await serve(t);
+    const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
+    await leave(t, url, { path: '/api/v1/verify-password', headers, body: JSON_BODY });
+    expect((await verify(t, OTHER)).status).toBe(200);
+    expect(t.verifications.map(({ userId }) => userId)).toEqual([OTHER]);
+    expect(t.logText()).not.toContain('request failed');
   });
 });
 
