@@ -19,7 +19,7 @@ export interface RequestState {
   claimedUserId: string | undefined;
   /** Parsed and validated input of the operation. */
   input: unknown;
-  /** Bytes of the uploaded file or the raw body, while it is validated. */
+  /** Bytes of the uploaded file or the raw body, until the request has been answered: so long they count as held. */
   upload: Uint8Array | undefined;
   /** Set when the client asked for progress events. */
   eventStream: EventStream | undefined;
