@@ -165,6 +165,13 @@ describe('uploads', () => {
     expect({}).not.toHaveProperty('s3cret');
   });
 
+  it('with the fields of a JSON body are told those of a form', async () => {
+    const res = await verify().field('userId', USER).attach('audio', audio, 'a');
+    expect(res.body.message).toBe(
+      'user_id: is required; unknown fields are not accepted; known here: user_id, threshold, channel, audio',
+    );
+  });
+
   it('with too much text are refused', async () => {
     const long = await verify().field('user_id', 'x'.repeat(2000)).attach('audio', audio, 'a');
     const many = Array.from({ length: 20 }, (_, i) => [`f${i}`, '1']);

@@ -18,7 +18,9 @@ const MAX_FIELD_BYTES = 1024;
 /** Every piece of a chunked body costs memory and time however short it is: more and shorter ones are meant badly. */
 const FREE_PIECES = 1024;
 const MIN_MEAN_PIECE_BYTES = 64;
-const FILE_FIELD = 'audio';
+
+/** The field of a form that holds the recording. */
+export const FILE_FIELD = 'audio';
 
 /** Sets `req.body` to the text fields and the request's upload to the file. Share one instance: it counts uploads. */
 export function multipartBody(maxFileBytes: number): RequestHandler {

@@ -136,10 +136,27 @@ export const errorReply = z
   })
   .meta({ id: 'Error' });
 
-/** Zod's issues as ours. Unknown fields are not named: their names are input, too. */
-export function fieldIssues(error: z.ZodError): FieldIssue[] {
+/**
+ * Zod's issues as ours. Unknown fields are not named, since their names are input, too; those that `schema` knows in their
+ * place are.
+ */
+export function fieldIssues(error: z.ZodError, schema: z.ZodType): FieldIssue[] {
   return error.issues.map((issue) => ({
     path: issue.path.map(String).join('.'),
-    message: issue.code === 'unrecognized_keys' ? 'unknown fields are not accepted' : issue.message,
+    message: issue.code === 'unrecognized_keys' ? unknownFields(fieldsAt(schema, issue.path)) : issue.message,
   }));
+}
+
+function unknownFields(known: readonly string[]): string {
+  const message = 'unknown fields are not accepted';
+  return known.length === 0 ? message : `${message}; known here: ${known.join(', ')}`;
+}
+
+/** Names of the fields that objects at `path` may have. */
+function fieldsAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] {
+  if (schema instanceof z.ZodOptional) return fieldsAt(schema.unwrap() as z.ZodType, path);
+  if (schema instanceof z.ZodPipe) return fieldsAt(schema.in as z.ZodType, path);
+  if (!(schema instanceof z.ZodObject)) return [];
+  const [first, ...rest] = path;
+  return first === undefined ? Object.keys(schema.shape) : fieldsAt(schema.shape[String(first)], rest);
 }

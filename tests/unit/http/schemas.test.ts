@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { enrollFields, enrollUserBody } from '../../../src/http/schemas/enrollment.js';
 import { fieldIssues, phone, userId } from '../../../src/http/schemas/fields.js';
 import { historyQuery } from '../../../src/http/schemas/users.js';
@@ -11,10 +11,12 @@ const USER = '3f1c7a52-8c1e-4a57-9d0e-2b7a4c6d8e90';
 const AUDIO = 'https://recordings.example/a.wav';
 const LISTEN = 'wss://calls.example/x/listen';
 
+const ENROLL_FIELDS = 'userId, phone, audioUrl, listenUrl, call, channel, consentReference, replaceModel, maxSeconds';
+
 function issuesOf(schema: z.ZodType, value: unknown): Record<string, string> {
   const result = schema.safeParse(value);
   if (result.success) return {};
-  return Object.fromEntries(fieldIssues(result.error).map(({ path, message }) => [path, message]));
+  return Object.fromEntries(fieldIssues(result.error, schema).map(({ path, message }) => [path, message]));
 }
 
 describe('issues', () => {
@@ -43,8 +45,22 @@ describe('issues', () => {
       userId: 'is required',
       phone: 'must be an E.164 number such as +14155550123',
       audioUrl: 'must be an https URL',
-      '': 'unknown fields are not accepted',
+      '': `unknown fields are not accepted; known here: ${ENROLL_FIELDS}`,
     });
+  });
+
+  it('say which fields are known where there are others', () => {
+    const upload = issuesOf(verifyFields(LIMITS), { userId: USER });
+    expect(upload).toEqual({
+      user_id: 'is required',
+      '': 'unknown fields are not accepted; known here: user_id, threshold, channel',
+    });
+    const call = issuesOf(verifyPasswordBody(LIMITS), {
+      userId: USER,
+      call: { platform: 'vapi', id: 'call-0001', a: 1 },
+    });
+    expect(call).toEqual({ call: 'unknown fields are not accepted; known here: platform, id' });
+    expect(issuesOf(z.strictObject({}), { a: 1 })).toEqual({ '': 'unknown fields are not accepted' });
   });
 });
 
