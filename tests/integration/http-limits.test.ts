@@ -38,6 +38,8 @@ describe('the limit per address', () => {
     expect(refused.headers['ratelimit-remaining']).toBe('0');
     const seconds = Number(refused.headers['retry-after']);
     expect(seconds >= 1 && seconds <= 60).toBe(true);
+    const message = `Too many requests from this address: 3 a minute (RATE_LIMIT_PER_MINUTE); try again in ${seconds} s`;
+    expect(refused.body.message).toBe(message);
     expect(t.verifications).toHaveLength(2);
     expect(await t.metrics.registry.metrics()).toContain('voice_auth_rate_limited_total{limit="address"} 1');
   });
@@ -110,7 +112,10 @@ describe('the limit per user', () => {
     expect((await upload()).status).toBe(200);
     const refused = await verify(t, USER, '198.51.100.4');
     expect([refused.status, refused.body.error]).toEqual([429, 'RateLimited']);
-    expect(refused.headers).toHaveProperty('retry-after');
+    const limit = '3 a minute (USER_RATE_LIMIT_PER_MINUTE); try again in';
+    expect(refused.body.message).toBe(
+      `Too many enrollments and verifications of this user: ${limit} ${refused.headers['retry-after']} s`,
+    );
     expect((await upload()).status).toBe(429);
     expect((await verify(t, OTHER)).status).toBe(200);
     expect(t.verifications).toHaveLength(4);

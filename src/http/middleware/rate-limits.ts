@@ -1,6 +1,7 @@
 /**
  * Limits shared by all replicas through the database: per client address on every API operation, per claimed user on
- * verification. When the database cannot count, writes are refused; reads go on and meet the database themselves.
+ * enrollment and verification. When the database cannot count, writes are refused; reads go on and meet the database
+ * themselves.
  */
 import { createHash } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
@@ -12,6 +13,12 @@ import { addressOf } from '../client-address.js';
 import { stateOf } from '../request-state.js';
 
 const WINDOW_MS = 60_000;
+
+/** Too many of what, and the setting that says how many are. */
+const REFUSALS = {
+  address: { what: 'requests from this address', setting: 'RATE_LIMIT_PER_MINUTE' },
+  user: { what: 'enrollments and verifications of this user', setting: 'USER_RATE_LIMIT_PER_MINUTE' },
+} as const;
 
 export interface RateLimitOptions {
   /** Per window; 0 = no limit. */
@@ -25,7 +32,7 @@ export function addressLimit(options: RateLimitOptions): RequestHandler {
   return limiter('address', options, (req) => addressOf(req));
 }
 
-/** Per claimed user; runs after validation. Its numbers are not announced: they belong to the user, not to the asker. */
+/** Per claimed user; runs after validation. Its counts are not announced: they belong to the user, not to the asker. */
 export function userLimit(options: RateLimitOptions): RequestHandler {
   return limiter('user', options, (req) => stateOf(req).claimedUserId ?? '');
 }
@@ -48,7 +55,7 @@ function limiter(
     validate: false,
     handler: (req, _res, next) => {
       options.metrics.rateLimited.inc({ limit: name });
-      next(tooMany(req, name));
+      next(tooMany(req, name, options.limit));
     },
   });
   return (req, res, next) => {
@@ -72,11 +79,13 @@ function sharedStore(store: RateLimitStore): Store {
   };
 }
 
-function tooMany(req: Request, name: 'address' | 'user'): VoiceAuthError {
+function tooMany(req: Request, name: 'address' | 'user', limit: number): VoiceAuthError {
   const info = (req as { rateLimit?: { resetTime?: Date } }).rateLimit;
   const resetAt = info?.resetTime?.getTime() ?? Date.now() + WINDOW_MS;
-  const message = name === 'user' ? 'Too many verifications of this user' : 'Too many requests';
-  return new VoiceAuthError('RateLimited', message, { retryAfterSeconds: (resetAt - Date.now()) / 1000 });
+  const retryAfterSeconds = Math.max(1, Math.ceil((resetAt - Date.now()) / 1000));
+  const { what, setting } = REFUSALS[name];
+  const message = `Too many ${what}: ${limit} a minute (${setting}); try again in ${retryAfterSeconds} s`;
+  return new VoiceAuthError('RateLimited', message, { retryAfterSeconds });
 }
 
 function isRateLimited(error: unknown): boolean {
