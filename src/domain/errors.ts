@@ -75,8 +75,9 @@ export function validationError(issues: readonly FieldIssue[]): VoiceAuthError {
 /** `AccountLockedError` with the time that is left. */
 export function accountLocked(until: Date): VoiceAuthError {
   const retryAfterSeconds = Math.max(1, Math.ceil((until.getTime() - Date.now()) / 1000));
-  return new VoiceAuthError('AccountLockedError', 'Too many failed attempts: the user is locked for now', {
+  const lockedUntil = until.toISOString();
+  return new VoiceAuthError('AccountLockedError', `Too many failed attempts: the user is locked until ${lockedUntil}`, {
     retryAfterSeconds,
-    details: { locked_until: until.toISOString() },
+    details: { locked_until: lockedUntil },
   });
 }

@@ -25,10 +25,11 @@ describe('validationError', () => {
 });
 
 describe('accountLocked', () => {
-  it('says how long, rounded up, and never less than a second', () => {
+  it('says until when and how long, rounded up, and never less than a second', () => {
     const until = new Date(Date.now() + 4100);
     expect(accountLocked(until)).toMatchObject({
       code: 'AccountLockedError',
+      message: `Too many failed attempts: the user is locked until ${until.toISOString()}`,
       retryAfterSeconds: 5,
       details: { locked_until: until.toISOString() },
     });
