@@ -123,7 +123,8 @@ function parse(raw: string, kind: FieldKind, { allowPlain }: { readonly allowPla
   }
   const plain = url.protocol === PLAIN_SCHEME[kind];
   if (url.protocol !== SECURE_SCHEME[kind] && !(plain && allowPlain)) {
-    throw refusal(kind, `must start with ${SECURE_SCHEME[kind]}//`);
+    const exception = `${url.protocol}// and this machine only in development, with ALLOW_PRIVATE_NETWORK=true`;
+    throw refusal(kind, `must start with ${SECURE_SCHEME[kind]}//${plain ? ` (${exception})` : ''}`);
   }
   if (url.username !== '' || url.password !== '') throw refusal(kind, 'must not contain a user name or password');
   const host = url.hostname.replace(/\.$/, '');

@@ -213,7 +213,12 @@ describe.each(['audioUrl', 'listenUrl'] as const)('%s', (field) => {
 
   it('is not sent in the open', async () => {
     const url = field === 'audioUrl' ? `http://recordings.example.com/${PATH}` : `ws://phone.vapi.ai/${PATH}`;
-    await expectRefusedEverywhere(field, url, `must start with ${SCHEME[field]}://`);
+    const plain = field === 'audioUrl' ? 'http' : 'ws';
+    await expectRefusedEverywhere(
+      field,
+      url,
+      `must start with ${SCHEME[field]}:// (${plain}:// and this machine only in development, with ALLOW_PRIVATE_NETWORK=true)`,
+    );
   });
 
   it('is not a URL for the other purpose', async () => {

@@ -176,6 +176,22 @@ describe('checkUrl, form of the URL', () => {
     expect(refusalOf(raw)?.code).toBe('ValidationError');
   });
 
+  it.each([
+    ['ws://a.vapi.ai/x/listen', 'listen', 'wss:// (ws://'],
+    ['http://recordings.example.com/a.wav', 'audio', 'https:// (http://'],
+    ['http://a.vapi.ai/x/control', 'control', 'https:// (http://'],
+  ] as const)('says of %s what would allow it in development', (raw, kind, schemes) => {
+    const message = `must start with ${schemes} and this machine only in development, with ALLOW_PRIVATE_NETWORK=true)`;
+    expect(refusalOf(raw, kind)?.details).toEqual([{ path: `${kind}Url`, message }]);
+  });
+
+  it('says so of no other scheme', () => {
+    const message = 'must start with wss://';
+    for (const config of [strict, development]) {
+      expect(refusalOf('ftp://a.vapi.ai/x', 'listen', config)?.details).toEqual([{ path: 'listenUrl', message }]);
+    }
+  });
+
   it('accepts https with the standard port or a high one and returns the parsed URL', () => {
     expect(checkUrl('https://Recordings.Example.com/a.wav?sig=1', { kind: 'audio', config: strict }).href).toBe(
       'https://recordings.example.com/a.wav?sig=1',
