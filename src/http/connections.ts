@@ -14,7 +14,7 @@ export class Connections {
       // A connection may begin anew, after an upgrade that was ignored.
       if (this.#answers.has(connection)) return;
       this.#answers.set(connection, new Set());
-      connection.once('close', () => this.#answers.delete(connection));
+      connection.once('close', () => this.#forget(connection));
     });
     server.on('request', (request, response) => {
       const answers = this.#answers.get(request.socket);
@@ -31,5 +31,14 @@ export class Connections {
   /** Cuts off whatever is open. */
   destroyAll(): void {
     for (const connection of this.#answers.keys()) connection.destroy();
+  }
+
+  /** Node closes the answer whose turn it was; those that waited behind it would never hear that nobody is there. */
+  #forget(connection: Duplex): void {
+    const answers = this.answersOn(connection);
+    this.#answers.delete(connection);
+    for (const answer of answers) {
+      if (answer.socket === null) answer.destroy().emit('close');
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Connections } from '../../../src/http/connections.js';
@@ -50,5 +50,24 @@ describe('Connections', () => {
     response.end();
     await eventually(() => expect(connections.answersOn(request.socket)).toEqual([]));
     expect(request.socket.destroyed).toBe(false);
+  });
+
+  it('closes with a connection also the answers that wait for their turn on it', async () => {
+    const open = new Set<string>();
+    const arrived: ServerResponse[] = [];
+    await serve((request, response) => {
+      open.add(request.url ?? '');
+      arrived.push(response);
+      response.once('close', () => open.delete(request.url ?? ''));
+    });
+    dial(['/1', '/2', '/3'].map((path) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join(''));
+    await eventually(() => expect([...open]).toEqual(['/1', '/2', '/3']));
+    client.destroy();
+    await eventually(() => expect([...open]).toEqual([]));
+    expect(arrived.map(({ destroyed, writableFinished }) => [destroyed, writableFinished])).toEqual(
+      Array(3).fill([true, false]),
+    );
+    // Whoever answers all the same does no harm.
+    for (const response of arrived) response.end('late');
   });
 });
