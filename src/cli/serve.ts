@@ -2,16 +2,13 @@
 import type { Command } from 'commander';
 import { isWorker, runWorker } from '../cluster/worker.js';
 import { startCluster } from '../cluster-server.js';
-import { clientEnvironment } from '../config/client-environment.js';
 import { loadConfig } from '../config/config.js';
 import { createLogger, type Logger } from '../observability/logger.js';
-import { type RunningServer, startServer } from '../server.js';
+import { startServer } from '../server.js';
+import { banner } from './banner.js';
 import { misspellings, requireUsable } from './config.js';
 import { describeError } from './describe-error.js';
 import { printResult } from './output.js';
-
-/** A made-up user for the commands that the banner suggests. */
-const EXAMPLE_USER = '6f1d7c5e-8a51-4c0e-9d0e-2f7d5f6a0001';
 
 export function registerServe(program: Command): void {
   program
@@ -33,7 +30,7 @@ export function registerServe(program: Command): void {
       }
       const server = config.workers > 1 ? await startCluster(config) : await startServer(config);
       if (options.json) printResult(true, { url: server.url, api_key: server.developmentKey ?? null }, '');
-      else process.stderr.write(banner(server));
+      else process.stderr.write(banner(server, { host: config.http.host, dataDir: config.storage.dataDir }));
       const stop = () => {
         server.close().catch(() => {
           process.exitCode = 1;
@@ -58,26 +55,4 @@ function dieByTheLogger(logger: Logger): void {
     logger.fatal({ err: error, event: 'uncaught' }, 'uncaught fault, ending');
     process.exit(1);
   });
-}
-
-function banner(server: RunningServer): string {
-  const lines = [
-    '',
-    `  voice-auth is ready at ${server.url}`,
-    `    API      ${server.url}/docs  (OpenAPI: ${server.url}/openapi.json)`,
-    `    health   ${server.url}/readyz    metrics  ${server.url}/metrics`,
-  ];
-  // The command line looks for the default port by itself.
-  const elsewhere = server.url === clientEnvironment({}).url ? '' : ` --server ${server.url}`;
-  if (server.developmentKey) {
-    lines.push(
-      `    API key  ${server.developmentKey}`,
-      '             (development key, kept in the data folder; the commands below find it there)',
-      '',
-      '  Try in another terminal:',
-      `    npx voice-auth enroll -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-enroll.wav${elsewhere}`,
-      `    npx voice-auth verify -u ${EXAMPLE_USER} -f tests/fixtures/voices/alice-call-1.wav${elsewhere}`,
-    );
-  }
-  return `${lines.join('\n')}\n\n`;
 }

@@ -10,13 +10,16 @@ export interface ClientEnvironment {
 /** Name of the file in the data folder in which the server keeps its development API key. */
 export const DEVELOPMENT_KEY_FILE = 'development-api-key';
 
+/** Where the server keeps its data when DATA_DIR is not set. */
+export const DEFAULT_DATA_DIR = './data';
+
 /** VOICE_AUTH_URL and VOICE_AUTH_API_KEY, else http://127.0.0.1:$PORT and the key in the data folder, when there is one. */
 export function clientEnvironment(
   source: Readonly<Record<string, string | undefined>> = process.env,
 ): ClientEnvironment {
   return {
     url: source.VOICE_AUTH_URL || `http://127.0.0.1:${source.PORT || '8000'}`,
-    apiKey: source.VOICE_AUTH_API_KEY || developmentKey(source.DATA_DIR || './data'),
+    apiKey: source.VOICE_AUTH_API_KEY || developmentKey(source.DATA_DIR || DEFAULT_DATA_DIR),
   };
 }
 

@@ -5,6 +5,7 @@
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { LOG_LEVELS } from '../observability/logger.js';
+import { DEFAULT_DATA_DIR } from './client-environment.js';
 
 const flag = z
   .enum(['true', 'false', '1', '0', 'yes', 'no'])
@@ -130,7 +131,7 @@ export const ENVIRONMENT = {
   ),
   DATABASE_TIMEOUT: variable(number(0.2, 60).default(5), 'Seconds after which a database call has failed'),
   DATA_DIR: variable(
-    z.string().min(1).default('./data'),
+    z.string().min(1).default(DEFAULT_DATA_DIR),
     'Folder of the embedded database, its encryption key and the development API key',
   ),
   ATTEMPT_RETENTION_DAYS: variable(
