@@ -18,12 +18,21 @@ export class ApiClient {
   /** Of the server, without a trailing slash. */
   readonly url: string;
   private readonly apiKey: string | undefined;
+  private readonly apiKeyFrom: string | undefined;
 
-  /** Options win over VOICE_AUTH_URL / VOICE_AUTH_API_KEY, which win over a development server on this machine. */
+  /**
+   * Options win over VOICE_AUTH_URL / VOICE_AUTH_API_KEY, which win over a development server on this machine. Throws
+   * `CommandError` for what is no URL.
+   */
   constructor(options: ClientOptions) {
     const environment = clientEnvironment();
     this.url = (options.server ?? environment.url).replace(/\/$/, '');
+    if (!/^https?:\/\//i.test(this.url) || !URL.canParse(this.url)) {
+      const name = options.server === undefined ? 'VOICE_AUTH_URL' : '--server';
+      throw new CommandError(`${name} must be a URL such as http://127.0.0.1:8000`);
+    }
     this.apiKey = options.apiKey ?? environment.apiKey;
+    this.apiKeyFrom = options.apiKey === undefined ? environment.apiKeyFrom : '--api-key';
   }
 
   async get(path: string): Promise<Json> {
@@ -80,8 +89,16 @@ export class ApiClient {
     let text = '';
     for await (const chunk of this.chunksOf(response)) text += chunk;
     const body = text === '' ? {} : parseObject(text);
+    if (response.status === 401) throw this.unauthorized(body);
     if (!response.ok) throw serverError(body, response.status);
     return body;
+  }
+
+  /** Which server and which key, since either may be another one than was meant; never the key itself. */
+  private unauthorized(body: Json): CommandError {
+    const what = this.apiKeyFrom === undefined ? 'wants an API key' : `does not accept the key from ${this.apiKeyFrom}`;
+    const message = `the server at ${this.url} ${what}; give --api-key or VOICE_AUTH_API_KEY`;
+    return new CommandError(describe({ ...body, message }, 401), body);
   }
 
   /** The text of an answer as it comes in. Throws `CommandError` when it does not come to its end. */
@@ -137,10 +154,14 @@ function parseObject(text: string): Json {
 }
 
 function serverError(body: Json, status?: number): CommandError {
+  return new CommandError(describe(body, status), body);
+}
+
+function describe(body: Json, status?: number): string {
   const code = typeof body.error === 'string' ? body.error : `HTTP ${status ?? '?'}`;
   const message = typeof body.message === 'string' ? body.message : 'request failed';
   const id = typeof body.correlation_id === 'string' ? ` (correlation id ${body.correlation_id})` : '';
-  return new CommandError(`${code}: ${message}${id}`, body);
+  return `${code}: ${message}${id}`;
 }
 
 async function* serverSentEvents(chunks: AsyncIterable<string>): AsyncGenerator<{ event: string; data: Json }> {

@@ -10,8 +10,14 @@ export interface ServerOptions {
 /** Adds --server, --api-key and --json. */
 export function addServerOptions(command: Command): Command {
   return command
-    .option('--server <url>', 'server to talk to (default: VOICE_AUTH_URL, else http://127.0.0.1:8000)')
-    .option('--api-key <key>', 'API key (default: VOICE_AUTH_API_KEY, else the development key in ./data)')
+    .option(
+      '--server <url>',
+      'server to talk to (default: VOICE_AUTH_URL, else http://127.0.0.1:$PORT, with PORT 8000 unless set)',
+    )
+    .option(
+      '--api-key <key>',
+      'API key (default: VOICE_AUTH_API_KEY, else the development key in DATA_DIR, ./data unless set)',
+    )
     .option('--json', 'print the result as one line of JSON');
 }
 

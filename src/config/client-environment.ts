@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface ClientEnvironment {
   readonly url: string;
   readonly apiKey: string | undefined;
+  /** Where the key was found, in words; undefined without one. */
+  readonly apiKeyFrom: string | undefined;
 }
 
 /** Name of the file in the data folder in which the server keeps its development API key. */
@@ -17,17 +19,17 @@ export const DEFAULT_DATA_DIR = './data';
 export function clientEnvironment(
   source: Readonly<Record<string, string | undefined>> = process.env,
 ): ClientEnvironment {
-  return {
-    url: source.VOICE_AUTH_URL || `http://127.0.0.1:${source.PORT || '8000'}`,
-    apiKey: source.VOICE_AUTH_API_KEY || developmentKey(source.DATA_DIR || DEFAULT_DATA_DIR),
-  };
+  const url = source.VOICE_AUTH_URL || `http://127.0.0.1:${source.PORT || '8000'}`;
+  if (source.VOICE_AUTH_API_KEY) return { url, apiKey: source.VOICE_AUTH_API_KEY, apiKeyFrom: 'VOICE_AUTH_API_KEY' };
+  return { url, ...developmentKey(source.DATA_DIR || DEFAULT_DATA_DIR) };
 }
 
-function developmentKey(dataDir: string): string | undefined {
+function developmentKey(dataDir: string): Omit<ClientEnvironment, 'url'> {
+  const file = join(dataDir, DEVELOPMENT_KEY_FILE);
   try {
-    return readFileSync(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8').trim();
+    return { apiKey: readFileSync(file, 'utf8').trim(), apiKeyFrom: file };
   } catch {
-    return undefined;
+    return { apiKey: undefined, apiKeyFrom: undefined };
   }
 }
 

@@ -381,6 +381,7 @@ describe('the environment of the command line', () => {
     expect(clientEnvironment({ DATA_DIR: folder, PORT: '9001' })).toEqual({
       url: 'http://127.0.0.1:9001',
       apiKey: 'development-key',
+      apiKeyFrom: join(folder, DEVELOPMENT_KEY_FILE),
     });
   });
 
@@ -390,11 +391,16 @@ describe('the environment of the command line', () => {
     expect(clientEnvironment({ ...named, DATA_DIR: folder, PORT: '9001' })).toEqual({
       url: 'https://auth.example',
       apiKey: 'key',
+      apiKeyFrom: 'VOICE_AUTH_API_KEY',
     });
   });
 
   it('does without a key when there is none', () => {
-    expect(clientEnvironment({ DATA_DIR: folder })).toEqual({ url: 'http://127.0.0.1:8000', apiKey: undefined });
+    expect(clientEnvironment({ DATA_DIR: folder })).toEqual({
+      url: 'http://127.0.0.1:8000',
+      apiKey: undefined,
+      apiKeyFrom: undefined,
+    });
   });
 
   it('hands no setting of the service on to children', () => {
