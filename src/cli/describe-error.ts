@@ -18,7 +18,9 @@ export function describeError(error: unknown): string {
   if (error instanceof CommandError || error instanceof ConfigurationError) return error.message;
   if (error instanceof VoiceAuthError) return `${error.code}: ${error.message}`;
   if (!(error instanceof Error)) return String(error);
-  if ('code' in error && error.code === 'EADDRINUSE')
-    return 'The port is in use: set PORT to another one (0 = any free port)';
+  if ('code' in error && error.code === 'EADDRINUSE') {
+    const which = 'port' in error && typeof error.port === 'number' ? `Port ${error.port}` : 'The port';
+    return `${which} is in use: set PORT to another one (0 = any free port)`;
+  }
   return EXPECTED.includes(error.name) ? error.message : (error.stack ?? error.message);
 }

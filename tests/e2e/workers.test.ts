@@ -224,7 +224,7 @@ describe('two server processes', () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => taken.once('listening', resolve));
     const { port } = taken.address() as { readonly port: number };
-    await expect(start({ PORT: String(port) })).rejects.toThrow(/The port is in use/);
+    await expect(start({ PORT: String(port) })).rejects.toThrow(`Port ${port} is in use`);
     taken.close();
     await expect(start({ MODEL_ID: 'no-such-model' })).rejects.toThrow(/no-such-model/);
     const service = await start();
