@@ -1,9 +1,9 @@
 /** Audio files as parts of a simulated call. */
-import { readFile } from 'node:fs/promises';
 import { downmix } from '../audio/pcm.js';
 import { resample } from '../audio/resampler.js';
 import type { RecordingDecoder } from '../domain/ports/recordings.js';
 import { CommandError } from './command-error.js';
+import { readInput } from './input-file.js';
 
 /** The rate at which parts of a call are put together. */
 export const CALL_RATE_HZ = 16_000;
@@ -12,9 +12,7 @@ export const CALL_RATE_HZ = 16_000;
 export async function readCallAudio(decoder: RecordingDecoder, files: readonly string[]): Promise<Float32Array> {
   const parts: Float32Array[] = [];
   for (const file of files) {
-    const bytes = await readFile(file).catch(() => {
-      throw new CommandError(`Cannot read ${file}`);
-    });
+    const bytes = await readInput(file);
     const recording = await decoder.decode(bytes, { signal: AbortSignal.timeout(60_000) }).catch((error: unknown) => {
       throw new CommandError(`Cannot decode ${file}: ${error instanceof Error ? error.message : 'unknown error'}`);
     });

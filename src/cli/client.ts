@@ -1,8 +1,8 @@
 /** The command line's HTTP client: it speaks only to the public API of a running server. */
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { clientEnvironment } from '../config/client-environment.js';
 import { CommandError } from './command-error.js';
+import { readInput } from './input-file.js';
 
 export interface ClientOptions {
   readonly server?: string | undefined;
@@ -133,13 +133,7 @@ function jsonRequest(body: Json): ClientRequest {
 async function form(file: string, fields: Readonly<Record<string, string | undefined>>): Promise<FormData> {
   const data = new FormData();
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) data.set(name, value);
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(file);
-  } catch {
-    throw new CommandError(`Cannot read ${file}`);
-  }
-  data.set('audio', new Blob([new Uint8Array(bytes)]), basename(file));
+  data.set('audio', new Blob([new Uint8Array(await readInput(file))]), basename(file));
   return data;
 }
 

@@ -1,6 +1,6 @@
 /** `voice-auth eval`: measures the model and the decision rule on labelled speech, and writes a report. */
 import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -17,6 +17,7 @@ import { summarise } from '../evaluation/summary.js';
 import { judgedCalls, thresholdMarkdown, thresholdTable } from '../evaluation/threshold-table.js';
 import { eachTrial, formatTrials, parseTrials, type Trial } from '../evaluation/trials.js';
 import { CommandError } from './command-error.js';
+import { readInput } from './input-file.js';
 import { count, MAX_RECORDING_MS, resampleCount, stoppable } from './long-work.js';
 import { countProgress, printResult, remark, table } from './output.js';
 
@@ -233,18 +234,14 @@ function* counted(trials: Iterable<Trial>, tally: { targets: number; nontargets:
 }
 
 async function readTrials(path: string): Promise<readonly Trial[]> {
-  const text = await readFile(path, 'utf8').catch(() => {
-    throw new CommandError(`Cannot read ${path}`);
-  });
+  const text = (await readInput(path)).toString();
   const parsed = parseTrials(text);
   if (parsed.kind === 'invalid') throw new CommandError(`${path}, line ${parsed.line}: ${parsed.problem}`);
   return parsed.trials;
 }
 
 async function readResults(path: string): Promise<Results> {
-  const text = await readFile(path, 'utf8').catch(() => {
-    throw new CommandError(`Cannot read ${path}`);
-  });
+  const text = (await readInput(path)).toString();
   try {
     return resultsSchema.parse(JSON.parse(text));
   } catch {
