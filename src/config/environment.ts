@@ -18,6 +18,11 @@ const list = z.string().transform((value) =>
 );
 /** A list of secrets: nothing but commas is the same as unset. */
 const secretList = list.transform((items) => (items.length > 0 ? items : undefined));
+/** What clients send is easily put where its hash belongs. */
+const keyEntryList = secretList.refine((items) => !items?.some((item) => item.startsWith('vak_')), {
+  error: 'wants the entry that `voice-auth keys create` prints, not the key (vak_...)',
+});
+const supabaseKey = z.string().min(20, { error: 'must be the whole key, which has 20 characters or more' }).optional();
 /** Compared with what browsers send, character by character: anything else would silently match nobody. */
 const originList = list.refine((items) => items.every(isOrigin), {
   error:
@@ -68,7 +73,7 @@ export const ENVIRONMENT = {
   PORT: variable(integer(0, 65_535).default(8000), 'Port to listen on; 0 picks a free one'),
   LOG_LEVEL: variable(z.enum(LOG_LEVELS).default('info'), 'trace, debug, info, warn, error, fatal or silent'),
   API_KEYS: secret(
-    secretList.optional(),
+    keyEntryList.optional(),
     'Comma-separated `id:scope+scope:sha256` entries made by `voice-auth keys create` (scopes: enroll, verify, read, admin)',
   ),
   METRICS_PUBLIC: variable(flag.default(true), 'Serve /metrics without an API key (otherwise scope `read`)'),
@@ -120,11 +125,8 @@ export const ENVIRONMENT = {
     "enroll_caller may register the caller's number, and make a new user of a caller who names none; numbers can be forged",
   ),
   SUPABASE_URL: variable(z.url().optional(), 'Supabase project; unset = embedded PostgreSQL in DATA_DIR'),
-  SUPABASE_SERVICE_ROLE_KEY: secret(z.string().min(20).optional(), 'Service-role key of the Supabase project'),
-  SUPABASE_ANON_KEY: secret(
-    z.string().min(20).optional(),
-    'Not enough on its own: row-level security hides everything',
-  ),
+  SUPABASE_SERVICE_ROLE_KEY: secret(supabaseKey, 'Service-role key of the Supabase project'),
+  SUPABASE_ANON_KEY: secret(supabaseKey, 'Not enough on its own: row-level security hides everything'),
   ALLOW_ANON_KEY: variable(
     flag.default(false),
     'Use SUPABASE_ANON_KEY all the same (you have granted the functions to anon yourself)',

@@ -256,6 +256,19 @@ describe('the endpoint of traces', () => {
       expect(namesOf(problemsOf({ OTEL_EXPORTER_OTLP_ENDPOINT: url })), url).toEqual(['OTEL_EXPORTER_OTLP_ENDPOINT']);
     }
   });
+
+  it('says what belongs where an API key was put in the place of its hash, without the key', () => {
+    const key = `vak_agent_${'x'.repeat(43)}`;
+    expect(problemsOf({ API_KEYS: `agent:verify:${'0'.repeat(64)},${key}` })).toEqual([
+      'API_KEYS: wants the entry that `voice-auth keys create` prints, not the key (vak_...)',
+    ]);
+  });
+
+  it.each(['SUPABASE_SERVICE_ROLE_KEY', 'SUPABASE_ANON_KEY'])('says in words that %s is cut off', (name) => {
+    expect(problemsOf({ [name]: 'eyJhbGciOi' })).toEqual([
+      `${name}: must be the whole key, which has 20 characters or more`,
+    ]);
+  });
 });
 
 describe('production', () => {
