@@ -29,9 +29,9 @@ export async function prepareDataFolder(folder: string): Promise<void> {
     }
   } catch (error) {
     if (error instanceof DataFolderError) throw error;
-    throw new DataFolderError(`The data folder ${folder} cannot be used (${codeOf(error)}); set DATA_DIR`, {
-      cause: error,
-    });
+    const problem =
+      codeOf(error) === 'EEXIST' ? 'is a file, not a folder' : `cannot be used as data folder (${codeOf(error)})`;
+    throw new DataFolderError(`${folder} ${problem}; set DATA_DIR`, { cause: error });
   }
 }
 

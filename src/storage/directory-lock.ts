@@ -98,8 +98,13 @@ async function appear(socketDir: string): Promise<{ readonly contender: Contende
     try {
       return { contender, server: await listen(socketDir, contender) };
     } catch (error) {
+      const { code = 'unknown error' } = error as NodeJS.ErrnoException;
+      if (code === 'EACCES') {
+        const remedy = 'give it to the user that runs the server, or set DATA_DIR';
+        throw new DirectoryLockError(`${socketDir} cannot be written to (EACCES): ${remedy}`, { cause: error });
+      }
       if (attempt < MAX_APPEARANCES) continue;
-      throw new DirectoryLockError(`The lock in ${socketDir} could not be created`, { cause: error });
+      throw new DirectoryLockError(`The lock in ${socketDir} could not be created (${code})`, { cause: error });
     }
   }
 }

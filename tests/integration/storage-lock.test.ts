@@ -1,5 +1,5 @@
 /** One process per data folder, also when starters race and when earlier ones were killed. */
-import { mkdir, readdir, symlink, unlink } from 'node:fs/promises';
+import { chmod, mkdir, readdir, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type DirectoryLock, lockDirectory } from '../../src/storage/directory-lock.js';
@@ -38,6 +38,20 @@ describe('directory lock', () => {
     await third.finish();
     expect(third.lines).toEqual(['locked', 'released']);
     expect(await socketFiles()).toEqual([]);
+  });
+
+  it('says whose a folder has to be that it may not write to', async () => {
+    await chmod(folder.path, 0o500);
+    // The superuser may write anywhere.
+    const superuser = process.geteuid?.() === 0;
+    if (superuser) process.seteuid?.(65534);
+    try {
+      const message = `${folder.path} cannot be written to (EACCES): give it to the user that runs the server, or set DATA_DIR`;
+      await expect(lockDirectory(folder.path)).rejects.toMatchObject({ name: 'DirectoryLockError', message });
+    } finally {
+      if (superuser) process.seteuid?.(0);
+      await chmod(folder.path, 0o700);
+    }
   });
 
   it('goes to exactly one of many processes that race over stale sockets', async () => {

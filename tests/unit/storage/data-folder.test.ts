@@ -26,7 +26,10 @@ describe('data folder', () => {
     await expect(prepareDataFolder(open)).rejects.toThrow(`chmod 700 '${open}'`);
     const file = join(folder.path, 'file');
     await writeFile(file, '');
-    await expect(prepareDataFolder(file)).rejects.toMatchObject({ name: 'DataFolderError' });
+    await expect(prepareDataFolder(file)).rejects.toMatchObject({
+      name: 'DataFolderError',
+      message: `${file} is a file, not a folder; set DATA_DIR`,
+    });
   });
 
   it('makes a secret once, readable by its owner only', async () => {
