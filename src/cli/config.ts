@@ -1,9 +1,12 @@
 /** `voice-auth config`: every setting, where it stands, secrets hidden; and whether a server would start with them. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type Config, describeEnvironment, loadConfig } from '../config/config.js';
+import { type Config, describeEnvironment, loadConfig, REGISTRY_DIR } from '../config/config.js';
 import { ConfigurationError, misspelledVariables } from '../config/environment.js';
 import { loadModelPackage, ModelPackageError } from '../embedder/model-package.js';
 import { parseApiKeyRing } from '../http/api-keys.js';
+import { readRegistry } from '../model-registry/registry-entry.js';
 import { StorageError } from '../storage/storage-error.js';
 import { TemplateCipher } from '../storage/template-cipher.js';
 import { printResult, table } from './output.js';
@@ -46,7 +49,14 @@ export async function requireUsable({ http, storage, embedder }: Config): Promis
     await loadModelPackage(embedder.modelsDir, embedder.modelId);
   } catch (error) {
     if (!(error instanceof ModelPackageError)) throw error;
-    problems.push(`MODEL_ID: ${error.message}`);
+    problems.push(`MODEL_ID: ${error.message}${await howToGet(embedder)}`);
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
+}
+
+/** Of a model that is not here, but published. */
+async function howToGet({ modelsDir, modelId }: Config['embedder']): Promise<string> {
+  if (existsSync(join(modelsDir, modelId))) return '';
+  const published = await readRegistry(REGISTRY_DIR).catch(() => []);
+  return published.some(({ id }) => id === modelId) ? `; get it with: voice-auth models pull ${modelId}` : '';
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** Entry of the command line: registers the verbs and turns errors into one line and an exit code. */
 import { Command } from 'commander';
-import { VoiceAuthError } from '../domain/errors.js';
 import { SERVICE_VERSION } from '../version.js';
 import { registerCalibrate } from './calibrate.js';
 import { registerCall } from './call.js';
@@ -53,7 +52,7 @@ for (const register of [
 program.parseAsync().catch((error: unknown) => {
   if (process.argv.includes('--json')) {
     const body = (error instanceof CommandError && error.body) || {
-      error: errorName(error),
+      error: error instanceof Error ? error.name : 'Error',
       message: describeError(error),
     };
     process.stdout.write(`${JSON.stringify(body)}\n`);
@@ -61,8 +60,3 @@ program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`${describeError(error)}\n`);
   process.exitCode = 1;
 });
-
-function errorName(error: unknown): string {
-  if (error instanceof VoiceAuthError) return error.code;
-  return error instanceof Error ? error.name : 'Error';
-}

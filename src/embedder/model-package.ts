@@ -57,6 +57,7 @@ interface Inspection {
 
 /** Loads and verifies `<modelsDir>/<id>`. Throws `ModelPackageError` that names every bad file and what to do. */
 export async function loadModelPackage(modelsDir: string, id: string): Promise<ModelPackage> {
+  await requireFolder(modelsDir, id);
   const { checks, modelPackage } = await inspect(modelsDir, id);
   if (modelPackage) return modelPackage;
   const problems = checks.filter((check) => check.problem).map((check) => `  - ${check.file}: ${check.problem}`);
@@ -84,6 +85,7 @@ export async function listModelPackages(modelsDir: string): Promise<readonly Mod
  * Throws `ModelPackageError`.
  */
 export async function loadModelFiles(modelsDir: string, id: string): Promise<ModelFiles> {
+  await requireFolder(modelsDir, id);
   const found = await readPackageManifest(modelsDir, id);
   if ('problem' in found)
     throw new ModelPackageError(`Model package "${id}" is not usable: manifest.json: ${found.problem}`);
@@ -112,6 +114,19 @@ export async function loadCohort(
 /** Checks every file of a package against its manifest. Never throws for what it finds. */
 export async function verifyModelPackage(modelsDir: string, id: string): Promise<readonly ModelFileCheck[]> {
   return (await inspect(modelsDir, id)).checks;
+}
+
+/** What is not here at all needs no restoring: the name is another one, or it is still to be fetched. */
+async function requireFolder(modelsDir: string, id: string): Promise<void> {
+  if (!MODEL_ID_PATTERN.test(id)) return;
+  const isFolder = await stat(join(modelsDir, id)).then(
+    (entry) => entry.isDirectory(),
+    (error: unknown) => !isMissing(error),
+  );
+  if (isFolder) return;
+  const others = (await listModelPackages(modelsDir)).map((listing) => listing.id);
+  const found = others.length > 0 ? `there are ${others.join(', ')}` : 'there are none';
+  throw new ModelPackageError(`There is no model package "${id}" in ${modelsDir}; ${found}`);
 }
 
 async function listing(modelsDir: string, id: string): Promise<ModelListing | undefined> {

@@ -37,6 +37,12 @@ describe('settings', () => {
     expect(existsSync(join(folder.path, 'data'))).toBe(false);
   });
 
+  it('name a model that is not here, and how a published one is fetched', () => {
+    const models = run('serve', { MODEL_ID: 'wespeaker-ecapa512-lm' }).stderr;
+    expect(models).toMatch(/MODEL_ID: There is no model package "wespeaker-ecapa512-lm" in .*; there are .*phone-/);
+    expect(models).toMatch(/; get it with: voice-auth models pull wespeaker-ecapa512-lm$/m);
+  });
+
   it('are warned of by config when they look misspelled', () => {
     const { status, stdout, stderr } = run('config', { VOICE_TRESHOLD: '0.9' });
     expect(status).toBe(0);

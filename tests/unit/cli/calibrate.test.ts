@@ -46,7 +46,11 @@ async function said(args: readonly string[]): Promise<string> {
 describe('cohort and calibrate refuse', () => {
   it.each([
     ['a folder that is not there', ['cohort', 'nowhere-at-all', '--model', '@raw'], /cannot be read/],
-    ['no package', ['cohort', '@training', '--model', '/nowhere/at-all'], /manifest\.json: cannot be read/],
+    [
+      'no package',
+      ['cohort', '@training', '--model', '/nowhere/at-all'],
+      /There is no model package "at-all" in \/nowhere; there are none/,
+    ],
     [
       'no condition',
       ['cohort', '@training', '--model', '@raw', '--condition', 'shouting'],

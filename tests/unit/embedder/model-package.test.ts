@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   listModelPackages,
+  loadCohort,
   loadModelFiles,
   loadModelPackage,
   ModelPackageError,
@@ -146,7 +147,16 @@ describe('loadModelPackage', () => {
     await expect(load()).rejects.toThrow('is of model "somebody-else"');
   });
 
-  it.each(['missing', '../outside', '', 'UPPER'])('refuses the id %j', async (id) => {
+  it('says of a package that is not here which ones are', async () => {
+    const message = `There is no model package "ecapa" in ${folder.modelsDir}; there are ${SHIPPED_MODEL_ID}`;
+    await expect(loadModelPackage(folder.modelsDir, 'ecapa')).rejects.toThrow(message);
+    await expect(loadModelFiles(folder.modelsDir, 'ecapa')).rejects.toThrow(message);
+    await expect(loadCohort(folder.modelsDir, 'ecapa')).rejects.toThrow(message);
+    await expect(load()).resolves.toBeDefined();
+    await expect(loadModelPackage(folder.packageDir, 'ecapa')).rejects.toThrow(/; there are none$/);
+  });
+
+  it.each(['../outside', '', 'UPPER'])('refuses the id %j', async (id) => {
     await expect(loadModelPackage(folder.modelsDir, id)).rejects.toThrow(/is not usable:\n {2}- manifest\.json/);
   });
 });
