@@ -170,7 +170,7 @@ function modelTables(installed: readonly ModelListing[], available: readonly Reg
     const remarks = file.sha256 ? '' : 'no published checksum';
     return ['', id, size(file.bytes), rates(publishedErrorRates), licence, remarks];
   });
-  const header = ['', 'model', 'size', 'EER published', 'licence', ''];
+  const header = ['', 'model', 'size', 'EER, lowest - highest test', 'licence', ''];
   return [
     'Installed (* = MODEL_ID):',
     table(header, here),
@@ -179,7 +179,7 @@ function modelTables(installed: readonly ModelListing[], available: readonly Reg
     table(header, there),
     '',
     'Equal error rates are of different recordings and not comparable; telephone calls are much harder than VoxCeleb.',
-    'docs/models.md says what each is of.',
+    'What each is of: errorRates in manifest.json of an installed model, docs/models.md for the others.',
   ].join('\n');
 }
 

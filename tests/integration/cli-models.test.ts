@@ -128,6 +128,12 @@ describe('models pull', () => {
   });
 });
 
+it('models list names its column after what is in it, and says where each rate is explained', async () => {
+  const { out } = await models(['list'], folder(modelFolder()));
+  expect(out).toMatch(/^ *model +size +EER, lowest - highest test +licence *$/m);
+  expect(out).toContain('What each is of: errorRates in manifest.json of an installed model, docs/models.md');
+});
+
 describe('models use', () => {
   it('says what to set, and what becomes of voiceprints', async () => {
     const dir = folder(toyNetworkFolder('features'));
