@@ -1,4 +1,4 @@
-/** Builds when there is no build or a source is newer than it, so that `npm start` works right after `npm ci`. */
+/** Builds when there is no build or a source is newer than it, so that `npm start` works right after `npm ci`, and says so when that is missing. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,6 +16,10 @@ function newestChangeMs(path) {
 
 const stale =
   !existsSync(marker) || sources.some((name) => newestChangeMs(join(root, name)) > statSync(marker).mtimeMs);
+if (!existsSync(join(root, 'node_modules'))) {
+  process.stderr.write('Run `npm ci` first.\n');
+  process.exit(1);
+}
 // Images carry the build without compiler and sources' dates: what is there is used as it is.
 if (stale && existsSync(join(root, 'node_modules/typescript'))) {
   process.stderr.write('Building ...\n');
