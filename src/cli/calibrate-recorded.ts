@@ -51,8 +51,8 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
   const { voices, enrolled } = await readVoices(config, model);
   if (voices.length < MIN_PEOPLE) {
     throw new CommandError(
-      `${voices.length} people are enrolled with ${target.modelId}; a calibration needs ${MIN_PEOPLE}: only from there on are ` +
-        'there 30 of their pairs beyond the score that one stranger in ten reaches. The calibration stays as it is.',
+      `${voices.length} ${voices.length === 1 ? 'person is' : 'people are'} enrolled with ${target.modelId}; ` +
+        `a calibration needs ${MIN_PEOPLE} (docs/models.md says why). Nothing was changed.`,
     );
   }
   const cohort = new Cohort(model.cohort, model.manifest.embeddingSize, { top: base.cohortTop });

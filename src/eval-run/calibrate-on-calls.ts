@@ -61,7 +61,6 @@ export interface CallCalibration {
 
 /** Amounts of speech at which equal error rates are given, in seconds. */
 const EER_SECONDS = [3, 5, 10] as const;
-const STAYS = 'The calibration of the package stays as it is.';
 const LOOKS: readonly Segment[] = LOOKS_S.map((seconds) => ({ kind: 'first', seconds }));
 
 /** Throws `EvaluationError` when there are calls of fewer than `MIN_PEOPLE` people, `signal.reason` when aborted. */
@@ -81,7 +80,7 @@ export async function calibrateOnCalls(corpus: Corpus, options: CalibrateOptions
   const trials = scoreCalls(calls, normaliser);
   const calibration = fitCalibration(trials.map(callOf), fit);
   if (!calibration) {
-    throw new EvaluationError(`${corpus.name}: strangers score too much alike to fit a tail. ${STAYS}`);
+    throw new EvaluationError(`${corpus.name}: strangers score too much alike to fit a tail. Nothing was changed.`);
   }
   const checks = [check('all', 'all', calibration, trials)];
   if (options.check) checks.push(...checkHalves(calls, trials, fit));
@@ -100,8 +99,8 @@ function requireEnoughPeople(name: string, calls: readonly { readonly speaker: s
   const people = peopleOf(calls).length;
   if (people >= MIN_PEOPLE) return;
   throw new EvaluationError(
-    `${name}: ${calls.length} calls of ${people} people${which}; a calibration needs ${MIN_PEOPLE} people: only from ` +
-      `there on are there 30 of their pairs beyond the score that one stranger in ten reaches. ${STAYS}`,
+    `${name}: ${calls.length} calls of ${people} people${which}; a calibration needs ${MIN_PEOPLE} (docs/models.md says ` +
+      'why). Nothing was changed.',
   );
 }
 
