@@ -49,7 +49,7 @@ The server needs ALLOW_PRIVATE_NETWORK=true to dial the listen socket of a VAPI 
 Exits as verify does, by the last answer: 0 = accept (or enrolled, or a status), 2 = reject, 3 = inconclusive, 1 = error.
 Examples:
   voice-auth simulate-call --from +15550100001 -c tests/fixtures/voices/alice-call-1.wav
-  voice-auth simulate-call --tool enroll_caller --consent --from +15550100002 -c tests/fixtures/voices/bob-enroll.wav
+  voice-auth simulate-call --tool enroll_caller --consent --from +15550100002 -u 6f1d7c5e-8a51-4c0e-9d0e-2f7d5f6a0002 -c tests/fixtures/voices/bob-enroll.wav
   voice-auth simulate-call --platform twilio -u 6f1d7c5e-8a51-4c0e-9d0e-2f7d5f6a0001 --auth-token <token>`;
 
 export function registerSimulateCall(program: Command): void {

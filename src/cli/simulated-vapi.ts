@@ -125,7 +125,8 @@ async function delivered(server: string, replies: Promise<readonly SimulatedRepl
   const status = reply?.status ?? 0;
   const hint =
     status === 401
-      ? '. Give --secret, --bearer or --hmac as VAPI_WEBHOOK_SECRET, VAPI_WEBHOOK_TOKEN or VAPI_WEBHOOK_HMAC_SECRET of the server'
+      ? '. Give --secret, --bearer or --hmac as VAPI_WEBHOOK_SECRET, VAPI_WEBHOOK_TOKEN or VAPI_WEBHOOK_HMAC_SECRET of the ' +
+        'server; with --hmac-variant also the matching VAPI_WEBHOOK_HMAC_* settings there'
       : status === 403
         ? '. Set VAPI_WEBHOOK_SECRET where the server runs'
         : '';

@@ -91,7 +91,7 @@ describe('a VAPI call', () => {
 
   it('that is not believed says what is missing', async () => {
     const { code, err } = await play('alice-call-1', '--secret', 'other', '--from', ALICE);
-    expect(err).toMatch(/answered the webhook with 401: .*VAPI_WEBHOOK_SECRET/);
+    expect(err).toMatch(/answered the webhook with 401: .*VAPI_WEBHOOK_SECRET.*--hmac-variant .*VAPI_WEBHOOK_HMAC_/);
     expect(code).toBe(1);
   });
 });
