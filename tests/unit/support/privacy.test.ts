@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { banner } from '../../../src/cli/banner.js';
 import { privacyLeaks, requirePrivate } from '../../support/privacy.js';
 
 describe('privacyLeaks', () => {
@@ -26,9 +27,16 @@ describe('privacyLeaks', () => {
     expect(privacyLeaks('"digit":"7351"', ['"7351'])).toHaveLength(1);
   });
 
-  it('looks at all that is written and at traces, but for the one line that shows the development key', () => {
-    const banner = '    API key  vak_dev_abcdefghijklmnopqrstuvwxyz';
-    expect(() => requirePrivate({ logs: `${banner}\n{"msg":"listening"}`, traces: '' }, [])).not.toThrow();
+  it('looks at all that is written and at traces, but for the two lines of the banner that show the development key and a made-up number', () => {
+    const url = 'http://127.0.0.1:9001';
+    const shown = banner(
+      { url, developmentKey: 'vak_dev_abcdefghijklmnopqrstuvwxyz' },
+      { host: '127.0.0.1', dataDir: '/tmp/data' },
+    );
+    expect(() => requirePrivate({ logs: `${shown}\n{"msg":"listening"}`, traces: '' }, ['+15550100001'])).not.toThrow();
+    const changed = shown.replace('-p +15550100001', '-p +15550100002');
+    expect(() => requirePrivate({ logs: changed, traces: '' }, [])).toThrow(/phone/);
+    expect(() => requirePrivate({ logs: `${shown}\n{"phone":"+15550100001"}`, traces: '' }, [])).toThrow(/phone/);
     expect(() => requirePrivate({ logs: 'vak_dev_abcdefghijklmnopqrstuvwxyz', traces: '' }, [])).toThrow(/API key/);
     expect(() => requirePrivate({ logs: '{"k":"+15550100001"}', traces: '' }, [])).toThrow(/phone/);
     expect(() => requirePrivate({ logs: 'Error: wss://x', traces: '' }, [])).toThrow(/log/);
