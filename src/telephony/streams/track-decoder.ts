@@ -1,8 +1,8 @@
 /** The audio of one track: from bytes of the wire to frames with a time. Buffers are allocated once and reused. */
 import { decodeAlaw, decodeMulaw } from '../../audio/g711.js';
 import type { PcmFrame, Track } from '../../audio/pcm-frame.js';
-import { DualMonoGuard } from '../vapi/dual-mono-guard.js';
-import { type DecodedPiece, PcmDeframer } from '../vapi/pcm-deframer.js';
+import { DualMonoGuard } from '../dual-mono-guard.js';
+import { type DecodedPiece, PcmDeframer } from '../pcm-deframer.js';
 import type { AudioFormat } from './audio-format.js';
 import { ByteOrder, swapBytes } from './byte-order.js';
 

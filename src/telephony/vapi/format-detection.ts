@@ -7,13 +7,9 @@
  * format, or like none. Wrong rates make voices unrecognisable, never somebody else's; formats that fit nothing are
  * `undecidable`, and so is a stream that stays ambiguous while people talk. Undecidable audio must count as mixed.
  */
+import type { WireFormat } from '../pcm-deframer.js';
 import { ByteRateEstimator } from './byte-rate.js';
 import { type ChannelLayout, ChannelLayoutEvidence } from './channel-layout.js';
-
-export interface WireFormat {
-  readonly sampleRateHz: number;
-  readonly channels: 1 | 2;
-}
 
 export type Detection =
   | { readonly kind: 'measuring' }

@@ -10,10 +10,10 @@ import type { PcmFrame, Track } from '../../audio/pcm-frame.js';
 import type { VapiListenConfig } from '../../config/config.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
-import { DualMonoGuard } from './dual-mono-guard.js';
-import { type Detection, FormatDetector, type WireFormat } from './format-detection.js';
+import { DualMonoGuard } from '../dual-mono-guard.js';
+import { type DecodedPiece, PcmDeframer, type WireFormat } from '../pcm-deframer.js';
+import { type Detection, FormatDetector } from './format-detection.js';
 import { MeasurementBuffer } from './measurement-buffer.js';
-import { type DecodedPiece, PcmDeframer } from './pcm-deframer.js';
 import { parseTextFrame } from './start-frame.js';
 
 export interface ListenDecoderOptions {

@@ -3,7 +3,7 @@
  * only a `start` frame means something here: it announces the format of the audio.
  */
 import { z } from 'zod';
-import type { WireFormat } from './format-detection.js';
+import type { WireFormat } from '../pcm-deframer.js';
 
 export type TextFrame =
   | { readonly kind: 'start'; readonly format: WireFormat }

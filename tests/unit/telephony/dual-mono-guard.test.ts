@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { encodeS16le } from '../../../src/audio/pcm.js';
-import { DualMonoGuard } from '../../../src/telephony/vapi/dual-mono-guard.js';
+import { DualMonoGuard } from '../../../src/telephony/dual-mono-guard.js';
 import { noise, speechLike } from './speech-like.js';
 
 const RATE_HZ = 16_000;

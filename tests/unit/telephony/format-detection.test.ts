@@ -1,11 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeS16le } from '../../../src/audio/pcm.js';
-import {
-  type Detection,
-  FormatDetector,
-  type FormatHints,
-  type WireFormat,
-} from '../../../src/telephony/vapi/format-detection.js';
+import type { WireFormat } from '../../../src/telephony/pcm-deframer.js';
+import { type Detection, FormatDetector, type FormatHints } from '../../../src/telephony/vapi/format-detection.js';
 import { noise, randomNumbers, speechLike } from './speech-like.js';
 
 const UNKNOWN: FormatHints = { sampleRateHz: undefined, channels: undefined };

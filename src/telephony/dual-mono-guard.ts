@@ -2,7 +2,7 @@
  * Watches a two-channel stream for channels that carry the same signal. Then there is no channel of the caller alone,
  * whatever a start frame or the configuration says: the stream is a mix, or one channel taken for two.
  */
-import { AUDIBLE_DB, dbToPower } from '../../audio/level.js';
+import { AUDIBLE_DB, dbToPower } from '../audio/level.js';
 
 /** Weight of the past per block: at 20 ms blocks about the last second of sound counts. */
 const DECAY = 0.98;

@@ -2,8 +2,13 @@
  * From wire bytes of a known format to samples of the caller's channel. Wire frames may split samples and sample pairs
  * anywhere: what is incomplete waits for the next bytes. Buffers are allocated once and reused.
  */
-import { decodeS16le } from '../../audio/pcm.js';
-import type { WireFormat } from './format-detection.js';
+import { decodeS16le } from '../audio/pcm.js';
+
+/** What the bytes of a wire are: s16le of so many interleaved channels. */
+export interface WireFormat {
+  readonly sampleRateHz: number;
+  readonly channels: 1 | 2;
+}
 
 export interface DecodedPiece {
   /** View of a reused buffer: valid until the next `decode`. */
