@@ -1,4 +1,8 @@
-/** What the server does by the hour, and once soon after its start: removes what has had its time, counts for the metrics. */
+/**
+ * What the server does by the hour, and once soon after its start: removes what has had its time, counts for the metrics. And
+ * by the minute: forgets people who were erased, wherever that was done.
+ */
+import type { PeopleInMemory } from './domain/users/people-in-memory.js';
 import type { UserDirectory } from './domain/users/user-directory.js';
 import type { Logger } from './observability/logger.js';
 import type { Metrics } from './observability/metrics.js';
@@ -7,6 +11,7 @@ import type { StoreMaintenance } from './storage/supabase-auth-store.js';
 export interface HousekeepingParts {
   readonly store: Pick<StoreMaintenance, 'purge'>;
   readonly users: Pick<UserDirectory, 'outdated'>;
+  readonly people: Pick<PeopleInMemory, 'forgetTheErased'>;
   readonly metrics: Pick<Metrics, 'outdatedVoiceprints'>;
   readonly logger: Logger;
   /** Undefined = attempts are kept. */
@@ -16,6 +21,8 @@ export interface HousekeepingParts {
 const EVERY_MS = 3_600_000;
 /** A server that has just started has callers to hear first. */
 const FIRST_AFTER_MS = 30_000;
+/** How long a template may stay in memory after an erasure of which this process has not heard. */
+const FORGET_EVERY_MS = 60_000;
 /** Between two steps of one purge: calls come first. */
 const PAUSE_MS = 250;
 
@@ -31,11 +38,18 @@ export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<
       if (!stop.signal.aborted) void countOutdated(parts);
     }
   };
-  const ended = work();
+  const forget = async () => {
+    for (;;) {
+      await pause(FORGET_EVERY_MS, stop.signal);
+      if (stop.signal.aborted) return;
+      await forgetTheErased(parts, stop.signal);
+    }
+  };
+  const ended = Promise.all([work(), forget()]);
   return {
-    close: () => {
+    close: async () => {
       stop.abort();
-      return ended;
+      await ended;
     },
   };
 }
@@ -56,6 +70,14 @@ async function keepHouse({ store, logger, attemptRetentionMs }: HousekeepingPart
     logger.info({ event: 'housekeeping', ...total }, 'old data removed');
   } catch (error) {
     logger.warn({ err: error, event: 'housekeeping', ...total }, 'old data could not be removed; tried again later');
+  }
+}
+
+async function forgetTheErased({ people, logger }: HousekeepingParts, signal: AbortSignal): Promise<void> {
+  try {
+    await people.forgetTheErased(signal);
+  } catch (error) {
+    logger.warn({ err: error, event: 'forget_erased' }, 'erased people could not be looked for; tried again later');
   }
 }
 

@@ -14,10 +14,11 @@ import { WorkLimit } from './domain/admission.js';
 import { CallService } from './domain/calls/call-service.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
 import { VoiceAuthError } from './domain/errors.js';
-import { type Doorbell, NO_DOORBELL } from './domain/ports/doorbell.js';
+import { type Doorbell, type ErasureBell, NO_DOORBELL } from './domain/ports/doorbell.js';
 import { calibrationSchema } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
 import { TimerWheel } from './domain/timing/timer-wheel.js';
+import { PeopleInMemory } from './domain/users/people-in-memory.js';
 import { UserDirectory } from './domain/users/user-directory.js';
 import { DriftMonitor } from './domain/verification/drift-monitor.js';
 import { Verification } from './domain/verification/verify.js';
@@ -60,6 +61,8 @@ const PART_LIMIT_MS = 15_000;
 const IDLE_SWEEP_MS = 100;
 /** Processes of one machine ring at each other about calls. */
 const CALLS_TOPIC = 'calls';
+/** And about people who were erased. */
+const ERASED_TOPIC = 'erased';
 /** A decoded recording of five minutes may take 100 MB. */
 const MAX_DECODED_RECORDINGS = 8;
 
@@ -115,20 +118,6 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
     });
     const scorer = createScorer(model.package);
     const drift = new DriftMonitor({ scorer, metrics });
-    const users = new UserDirectory(storage.store, model.embedder.modelId, {
-      onErased: (userId) => {
-        drift.forget(userId);
-        calls.forget(userId);
-      },
-    });
-    const housekeeping = startHousekeeping({
-      store: storage.store,
-      users,
-      metrics,
-      logger,
-      attemptRetentionMs: config.storage.attemptRetentionMs,
-    });
-    closers.push({ name: 'housekeeping', close: () => housekeeping.close() });
     const parts = {
       store: storage.store,
       embedder: model.embedder,
@@ -157,6 +146,23 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       timers,
     });
     closers.push({ name: 'calls', close: () => calls.close() });
+    const people = new PeopleInMemory({
+      store: storage.store,
+      holders: [drift, calls],
+      bell: link ? erasureBellOf(link) : NO_DOORBELL,
+    });
+    const users = new UserDirectory(storage.store, model.embedder.modelId, {
+      onErased: (userId) => people.erased(userId),
+    });
+    const housekeeping = startHousekeeping({
+      store: storage.store,
+      users,
+      people,
+      metrics,
+      logger,
+      attemptRetentionMs: config.storage.attemptRetentionMs,
+    });
+    closers.push({ name: 'housekeeping', close: () => housekeeping.close() });
     const vapiApi = new VapiApi({ api: config.vapiApi, outbound: config.outbound });
     closers.push({ name: 'vapi_api', close: () => vapiApi.close() });
     const webhook = new VapiWebhook({
@@ -299,6 +305,13 @@ function doorbellOf(link: WorkerLink): Doorbell {
   return {
     ring: () => link.ring(CALLS_TOPIC, ''),
     onRing: (listener) => link.onRing(CALLS_TOPIC, () => listener()),
+  };
+}
+
+function erasureBellOf(link: WorkerLink): ErasureBell {
+  return {
+    ring: (userId) => link.ring(ERASED_TOPIC, userId),
+    onRing: (listener) => link.onRing(ERASED_TOPIC, listener),
   };
 }
 

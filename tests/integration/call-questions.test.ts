@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
+import { NO_DOORBELL } from '../../src/domain/ports/doorbell.js';
+import { PeopleInMemory } from '../../src/domain/users/people-in-memory.js';
 import { UserDirectory } from '../../src/domain/users/user-directory.js';
 import { deferred } from '../support/deferred.js';
 import type { ToyCall } from '../support/toy-calls.js';
@@ -189,6 +191,18 @@ describe('a person who is erased while the call goes on', () => {
     await play(audio, OWNER);
     expect(here.toys.embedder.windowsMs).toEqual([]);
     expect(await here.service.verify(questionOf(call))).toEqual({ kind: 'unknown_caller' });
+  });
+
+  it('is looked for no more either when they were erased elsewhere', async () => {
+    const here = startProcess();
+    const { call } = await begun(here, { callerNumber: number });
+    const people = new PeopleInMemory({ store: world.store, holders: [here.service], bell: NO_DOORBELL });
+    await people.forgetTheErased(new AbortController().signal);
+    expect(here.service.people()).toEqual([world.userId]);
+    await world.store.eraseUser(world.userId, { correlationId: 'erase-0009', actor: 'test' });
+    await people.forgetTheErased(new AbortController().signal);
+    expect(here.service.people()).toEqual([]);
+    expect(await here.service.status('vapi', call.callId)).toMatchObject({ claimed: false });
   });
 
   it('is not accepted either when the question was asked before', async () => {

@@ -19,6 +19,7 @@ describe('housekeeping', () => {
     startHousekeeping({
       store: { purge },
       users: { outdated: async () => ({ users: [], total: 3, next: undefined, modelId: 'm' }) },
+      people: { forgetTheErased: async () => undefined },
       metrics: new Metrics(),
       logger: createLogger('silent'),
       attemptRetentionMs: 30 * 24 * HOUR_MS,
@@ -54,6 +55,16 @@ describe('housekeeping', () => {
     await housekeeping.close();
     await vi.advanceTimersByTimeAsync(HOUR_MS);
     expect(purge).toHaveBeenCalledTimes(steps);
+  });
+
+  it('looks every minute for people who were erased elsewhere, also after a failure', async () => {
+    const forgetTheErased = vi.fn(async () => undefined).mockRejectedValueOnce(new Error('the database is away'));
+    const housekeeping = start(async () => NOTHING, { people: { forgetTheErased } });
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(forgetTheErased).toHaveBeenCalledTimes(2);
+    await housekeeping.close();
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(forgetTheErased).toHaveBeenCalledTimes(2);
   });
 
   it('keeps every attempt when no retention is set', async () => {

@@ -100,6 +100,11 @@ export class CallChapter {
     return this.people.size > 0;
   }
 
+  /** Of whom it holds templates. */
+  get claimedPeople(): readonly string[] {
+    return [...this.people.keys()];
+  }
+
   /** Whether any caller audio, in this chapter or one before it, was more than digital silence. */
   get heardCaller(): boolean {
     return this.heardBefore || this.speech.heardCaller;

@@ -186,6 +186,11 @@ export class CallService implements CallsUseCase, StreamsUseCase {
     return true;
   }
 
+  /** Whose templates the calls that this process listens to hold. */
+  people(): string[] {
+    return this.desk.sessions().flatMap((session) => session.progress().people);
+  }
+
   /** Takes no more looks for somebody who was erased, on any call that this process listens to. */
   forget(userId: string): void {
     for (const session of this.desk.sessions()) session.forget(userId);

@@ -82,10 +82,10 @@ export class CallSession {
     return this.state === 'idle' || (this.ended && (this.ending === 'closed' || this.ending === 'failed'));
   }
 
-  progress(): CallProgress {
-    const { speech, looks, claimed } = this.chapter;
+  progress(): CallProgress & { readonly people: readonly string[] } {
+    const { speech, looks, claimed, claimedPeople: people } = this.chapter;
     const state = this.state === 'idle' ? 'connecting' : this.state;
-    return { ...this.key, state, netSpeechMs: speech.netSpeechMs, looks, claimed };
+    return { ...this.key, state, netSpeechMs: speech.netSpeechMs, looks, claimed, people };
   }
 
   /** Listens to `source` until its audio ends; what was heard before stays. Does nothing while it listens already. */

@@ -64,6 +64,11 @@ export class DriftMonitor {
     this.remember(userId, voiceprint);
   }
 
+  /** Whose voiceprints it holds. */
+  people(): string[] {
+    return [...this.references.keys()];
+  }
+
   /** Drops the voiceprint of somebody who was erased. */
   forget(userId: string): void {
     this.references.delete(userId);
