@@ -51,6 +51,7 @@ export const recordedAttemptRow = z.object({
   threshold: z.number(),
   net_speech_ms: z.number(),
   looks: z.number(),
+  new: z.boolean(),
 });
 
 const attemptRow = z.object({
@@ -143,6 +144,7 @@ export function toEnrolledUser(row: NonNullable<z.output<typeof userRow>>, ciphe
 
 export function toRecordedAttempt(row: z.output<typeof recordedAttemptRow>): RecordedAttempt {
   return {
+    isNew: row.new,
     attemptId: row.attempt_id,
     decision: row.decision,
     reason: row.reason,

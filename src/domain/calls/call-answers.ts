@@ -4,7 +4,12 @@ import type { EnrollmentResult, EnrollmentUseCase, HeardCall } from '../enrollme
 import { VoiceAuthError, validationError } from '../errors.js';
 import type { AuthStore, EnrolledUser } from '../ports/auth-store.js';
 import type { StoredAnswer } from '../ports/call-store.js';
-import { type AttemptRecorder, type Finding, nothingHeard } from '../verification/attempt-recorder.js';
+import {
+  type AttemptFacts,
+  type AttemptRecorder,
+  type Finding,
+  nothingHeard,
+} from '../verification/attempt-recorder.js';
 import { examineClaim, thresholdOf } from '../verification/claim.js';
 import type { VerificationResult } from '../verification/verification.js';
 import type { CallDesk } from './call-desk.js';
@@ -93,17 +98,16 @@ export class CallAnswers {
     { user, threshold, finding, startedAt }: FoundOut,
     means: AnswerMeans,
   ): Promise<VerificationResult> {
-    return means.persist(() =>
-      this.deps.recorder.record(user, finding, {
-        attemptId: means.attemptId,
-        source: call.platform,
-        sourceLabel: call.platform,
-        correlationId: call.correlationId,
-        callId: call.callId,
-        threshold,
-        latencyMs: performance.now() - startedAt,
-      }),
-    );
+    const facts: AttemptFacts = {
+      attemptId: means.attemptId,
+      source: call.platform,
+      sourceLabel: call.platform,
+      correlationId: call.correlationId,
+      callId: call.callId,
+      threshold,
+      latencyMs: performance.now() - startedAt,
+    };
+    return this.deps.recorder.record(user, finding, facts, means.persist);
   }
 
   private async listen(user: EnrolledUser, threshold: number, { session, limits }: Means): Promise<Finding> {

@@ -78,6 +78,8 @@ export type AttemptSource = 'vapi_listen' | 'upload' | 'audio_url' | CallPlatfor
 
 /** What was written, which is what counts: a user locked, changed or erased in the meantime is never accepted. */
 export interface RecordedAttempt {
+  /** False when the attempt id was used before: nothing was written now. */
+  readonly isNew: boolean;
   readonly attemptId: string;
   readonly decision: Decision;
   readonly reason: Reason;
