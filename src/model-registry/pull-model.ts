@@ -6,7 +6,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ModelManifest } from '../embedder/manifest.js';
+import { type ModelManifest, manifestSchema } from '../embedder/manifest.js';
 import { type ModelFileCheck, type ModelFiles, verifyModelPackage } from '../embedder/model-package.js';
 import type { ModelUrlPolicy } from '../outbound/address-policy.js';
 import { createGuardedAgent } from '../outbound/guarded-agent.js';
@@ -125,7 +125,7 @@ async function packageBefore(modelsDir: string, entry: RegistryEntry, wanted: st
   const problemOf = (file: ModelFileCheck['file']) => checks.find((check) => check.file === file)?.problem;
   const problem = problemOf('manifest.json');
   if (problem) throw occupied(folder, `its manifest.json ${problem}`);
-  const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as ModelManifest;
+  const manifest = manifestSchema.parse(JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')));
   const { sha256, bytes } = manifest.model;
   if (wanted !== undefined && sha256 !== wanted) throw occupied(folder, `it is of the file with SHA-256 ${sha256}`);
   return { kind: problemOf('model.onnx') ? 'damaged' : 'right', manifest, sha256, bytes };

@@ -258,6 +258,17 @@ describe('a package that is there', () => {
     expect(readdirSync(world.modelsDir)).toEqual([ID]);
   });
 
+  it('is tried by the rules that a server goes by, also where its manifest leaves them out', async () => {
+    await world.pull();
+    const path = join(world.packageDir, 'manifest.json');
+    const { output, ...manifest } = JSON.parse(readFileSync(path, 'utf8'));
+    writeFileSync(path, JSON.stringify({ ...manifest, output: { tensor: output.tensor } }));
+    const tried: boolean[] = [];
+    const tryModel = async (model: ModelFiles) => void tried.push(model.manifest.output.unitLength);
+    expect(await world.pull({}, { tryModel })).toMatchObject({ outcome: 'present' });
+    expect(tried).toEqual([true]);
+  });
+
   it('gets its model file back, and keeps what was made for it', async () => {
     await world.pull();
     writeFileSync(join(world.packageDir, 'calibration.json'), '{"made":"here"}');
