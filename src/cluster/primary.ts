@@ -108,7 +108,7 @@ export class Primary {
       { database: this.#options.database, startTimeoutMs: START_TIMEOUT_MS, logger: this.#options.logger },
       {
         onReady: (url) => this.#welcome(slot, url),
-        onPage: (id) => void this.#answerPage(process, id),
+        onPage: (id) => this.#answerPage(process, id).catch((error: unknown) => this.#lament(error, process)),
         onRing: (ring) => this.#tell(ring, process),
         onGone: (reason, failure) => this.#bury(slot, reason, failure),
       },
@@ -130,7 +130,7 @@ export class Primary {
     const { process, readyAtMs } = slot;
     slot.process = undefined;
     slot.readyAtMs = undefined;
-    if (process) this.#metrics.retire(process.reading);
+    if (process) this.#metrics.retire(process.reading).catch((error: unknown) => this.#lament(error, process));
     this.#count();
     if (this.#state === 'starting') {
       this.#settleStart(failure ?? `A server process did not start: ${reason}`);
@@ -166,6 +166,12 @@ export class Primary {
     for (const process of this.#processes()) if (process !== except) process.send(message);
   }
 
+  /** Metrics are not worth the service. */
+  #lament(error: unknown, { id }: WorkerProcess): void {
+    this.#options.logger.error({ err: error, worker: id }, 'the metrics of the processes could not be put together');
+  }
+
+  /** An asker that gets none waits no longer than for any answer. */
   async #answerPage(asker: WorkerProcess, id: number): Promise<void> {
     await Promise.all(this.#processes().map((process) => process.read()));
     // Who is gone by now is among the retired, so that each process is counted once.

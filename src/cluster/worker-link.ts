@@ -95,7 +95,9 @@ export class PrimaryLink implements WorkerLink {
         this.#pages.answer(message.id, message.page);
         break;
       case 'read':
-        void this.#report(message.id);
+        this.#report(message.id).catch((error: unknown) => {
+          this.#options.logger.error({ err: error }, 'the metrics of this process could not be read');
+        });
         break;
       case 'workers':
         this.#workers = { configured: message.configured, ready: message.ready };

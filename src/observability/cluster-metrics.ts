@@ -59,10 +59,16 @@ export class ClusterMetrics {
     collectDefaultMetrics({ register: this.#registry, prefix: METRICS_PREFIX, eventLoopMonitoringPrecision: 10 });
   }
 
-  /** Keeps the counters and histograms of the last reading of a process that is gone. */
-  retire(last: MetricsReading): void {
+  /**
+   * Keeps the counters and histograms of the last reading of a process that is gone. Rejects when they cannot be added up;
+   * what was kept before stays.
+   */
+  async retire(last: MetricsReading): Promise<void> {
     const counted = last.filter(({ type }) => String(type) !== 'gauge');
-    this.#retired = this.#retired.then((retired) => aggregate([retired, counted]).getMetricsAsJSON());
+    const before = this.#retired;
+    const sum = before.then((retired) => aggregate([retired, counted]).getMetricsAsJSON());
+    this.#retired = sum.catch(() => before);
+    await sum;
   }
 
   /** Everything as one page in Prometheus' text format. `living`: the last readings of the processes not retired so far. */

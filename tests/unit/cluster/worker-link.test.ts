@@ -9,8 +9,9 @@ function link(onDrain: () => void = () => undefined) {
   const sent: WorkerMessage[] = [];
   const logger = createLogger('silent');
   const warned = vi.spyOn(logger, 'warn');
+  const failed = vi.spyOn(logger, 'error');
   const options = { id: 3, databaseTimeoutMs: 1000, logger, send: (message: WorkerMessage) => void sent.push(message) };
-  return { link: new PrimaryLink(options, onDrain), sent, warned };
+  return { link: new PrimaryLink(options, onDrain), sent, warned, failed };
 }
 
 describe('worker link', () => {
@@ -45,6 +46,14 @@ describe('worker link', () => {
     await eventually(() => expect(sent).toHaveLength(1));
     expect(parseWorkerMessage(sent[0])).toMatchObject({ kind: 'reading', id: 5 });
     expect(JSON.stringify(sent)).toContain('voice_auth_lockouts_total');
+  });
+
+  it('lives on when its own metrics cannot be read', async () => {
+    const { link: worker, sent, failed } = link();
+    vi.spyOn(worker.metrics.registry, 'getMetricsAsJSON').mockRejectedValueOnce(new Error('no reading'));
+    worker.receive({ kind: 'read', id: 5 });
+    await eventually(() => expect(failed).toHaveBeenCalledOnce());
+    expect(sent).toEqual([]);
   });
 
   it('knows how many workers there are, and when to end', () => {

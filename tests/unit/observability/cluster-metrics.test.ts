@@ -68,12 +68,26 @@ describe('metrics of several processes', () => {
       metrics.activeCalls.set(3);
     }
     const living = await read(alive);
-    cluster.retire(await read(dead));
-    cluster.retire(await read(dead));
+    await cluster.retire(await read(dead));
+    await cluster.retire(await read(dead));
     const page = await cluster.page([living]);
     expect(metricSum(page, 'voice_auth_lockouts_total')).toBe(6);
     expect(metricSum(page, 'voice_auth_tool_call_seconds_count')).toBe(3);
     expect(metricSum(page, 'voice_auth_active_calls')).toBe(3);
+    expect(metricSum(await cluster.page([]), 'voice_auth_lockouts_total')).toBe(4);
+  });
+
+  it('loses nothing else by a process whose last reading cannot be added up', async () => {
+    const cluster = new ClusterMetrics();
+    const metrics = new Metrics();
+    metrics.lockouts.inc(2);
+    const last = await read(metrics);
+    const mode = { name: 'mode', help: '', type: 'counter', aggregator: 'mode', values: [] };
+    const strange = [...last, mode as unknown as MetricsReading[number]];
+    await cluster.retire(last);
+    await expect(cluster.retire(strange)).rejects.toThrow('mode');
+    expect(metricSum(await cluster.page([]), 'voice_auth_lockouts_total')).toBe(2);
+    await cluster.retire(last);
     expect(metricSum(await cluster.page([]), 'voice_auth_lockouts_total')).toBe(4);
   });
 
