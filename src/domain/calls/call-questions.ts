@@ -222,7 +222,8 @@ export class CallQuestions {
     } catch (error) {
       // Nothing of the question stays, and asked again it is a new one.
       await this.deps.callStore.withdrawQuestion(call, requestId, this.deps.owner).catch(() => undefined);
-      throw error;
+      // Given up with the server: another process may have the call by now, and will answer when asked.
+      throw error instanceof CallMoved ? new VoiceAuthError('Busy', 'The call moves', { retryAfterSeconds: 1 }) : error;
     } finally {
       unlink();
     }

@@ -42,8 +42,9 @@ function start(store: Partial<CallStore> = {}) {
   const answerCall = vi.fn(async (..._: Parameters<CallStore['answerCall']>) => undefined);
   const withdrawQuestion = vi.fn(async (..._: Parameters<CallStore['withdrawQuestion']>) => undefined);
   const clock = new HandClock();
+  const shutdown = new AbortController();
   const questions = new CallQuestions({
-    desk: { sourceOf: () => undefined, canListen: () => false } as unknown as CallDesk,
+    desk: { sourceOf: () => undefined, canListen: () => false, hold: () => undefined } as unknown as CallDesk,
     answers: { find } as unknown as CallAnswers,
     callStore: { answerCall, withdrawQuestion, ...store } as CallStore,
     calls: { leaseMs: 60_000 },
@@ -52,9 +53,9 @@ function start(store: Partial<CallStore> = {}) {
     ring: () => undefined,
     metrics: new Metrics(),
     logger: createLogger('silent'),
-    shutdown: new AbortController().signal,
+    shutdown: shutdown.signal,
   } as unknown as CallQuestionsDeps);
-  return { questions, clock, found, find, answerCall, withdrawQuestion };
+  return { questions, clock, shutdown, found, find, answerCall, withdrawQuestion };
 }
 
 function pending(changes: Partial<PendingQuestion> = {}): PendingQuestion {
@@ -78,6 +79,20 @@ function pending(changes: Partial<PendingQuestion> = {}): PendingQuestion {
     ...changes,
   };
 }
+
+describe('a question about a call of this process', () => {
+  it('is told to come again when the call is given up with the server', async () => {
+    const held = { state: 'listening', owned: true, tookOver: false, userId: undefined, alive: true } as const;
+    const askCall = async () => ({ ...held, attemptId: 'attempt', answer: undefined });
+    const { questions, shutdown, find, withdrawQuestion } = start({ askCall });
+    find.mockImplementationOnce(async () => {
+      shutdown.abort();
+      throw new CallMoved();
+    });
+    await expect(questions.ask(questionOf(factsOf()), ASKED)).rejects.toMatchObject({ code: 'Busy' });
+    expect(withdrawQuestion).toHaveBeenCalledOnce();
+  });
+});
 
 describe('a question that came to another process', () => {
   it('is given up when it is withdrawn before its deadline', async () => {
