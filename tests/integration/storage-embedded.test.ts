@@ -106,6 +106,13 @@ describe('embedded database whose worker misbehaves', () => {
     await hanging;
   });
 
+  it('closes although it does not open again', async () => {
+    database = await openScripted(200);
+    await expect(run('die for good')).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+    await database.close();
+    await expect(run('after')).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+  });
+
   it('says why it cannot be opened', async () => {
     database = await openScripted(1000);
     const missing = EmbeddedDatabase.open({

@@ -58,6 +58,8 @@ export class EmbeddedDatabase {
   #reopening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #drained = false;
+  /** Ends an opening that nobody waits for any more. */
+  readonly #abandon = new AbortController();
   #idle: (() => void) | undefined;
   #lastId = 0;
   #origin: DatabaseOrigin = 'existing';
@@ -154,6 +156,7 @@ export class EmbeddedDatabase {
       },
       {
         timeoutMs: this.#options.openTimeoutMs ?? OPEN_TIMEOUT_MS,
+        signal: this.#abandon.signal,
         events: { onReply: (reply) => this.#finish(reply), onLost: () => void this.#restart('worker thread ended') },
       },
     );
@@ -210,10 +213,11 @@ export class EmbeddedDatabase {
 
   async #reopen(worker: WorkerHandle | undefined): Promise<void> {
     await worker?.terminate();
-    while (!this.#worker) {
+    while (!this.#worker && !this.#abandon.signal.aborted) {
       try {
         await this.#start();
       } catch (error) {
+        if (this.#abandon.signal.aborted) return;
         this.#options.logger.error({ err: error }, 'embedded database could not be reopened');
         if (this.#closing) return;
         await new Promise((resolve) => setTimeout(resolve, REOPEN_DELAY_MS));
@@ -236,6 +240,7 @@ export class EmbeddedDatabase {
       clearTimeout(call.timer);
       call.settle({ error: unavailable('The database is closed') });
     }
+    this.#abandon.abort();
     await this.#reopening;
     const clean = await this.#worker?.close(CLOSE_TIMEOUT_MS);
     this.#worker = undefined;

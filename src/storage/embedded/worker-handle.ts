@@ -29,17 +29,20 @@ export class WorkerHandle {
     this.#exited = exited;
   }
 
-  /** Starts a worker and resolves when its database is open. Throws `DatabaseUnavailable` saying why it is not. */
+  /**
+   * Starts a worker and resolves when its database is open. Throws `DatabaseUnavailable` saying why it is not, or that `signal`
+   * was aborted meanwhile, with no thread left.
+   */
   static async start(
     workerModule: URL,
     workerData: DatabaseWorkerData,
-    options: { readonly timeoutMs: number; readonly events: WorkerEvents },
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly events: WorkerEvents },
   ): Promise<StartedWorker> {
     // An empty environment: the database needs none of the service's secrets.
     const worker = new Worker(workerModule, { workerData, env: {} });
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     const handle = new WorkerHandle(worker, exited);
-    const ready = await handle.#untilReady(options.timeoutMs);
+    const ready = await handle.#untilReady(options.timeoutMs, options.signal);
     if (ready.kind !== 'ready') {
       await handle.terminate();
       throw unavailable(ready.kind === 'failed' ? ready.message : 'it did not open in time');
@@ -78,13 +81,17 @@ export class WorkerHandle {
     await this.#exited;
   }
 
-  #untilReady(timeoutMs: number): Promise<WorkerReply | { readonly kind: 'late' }> {
+  #untilReady(timeoutMs: number, signal: AbortSignal): Promise<WorkerReply | { readonly kind: 'late' }> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs, { kind: 'late' });
-      const settle = (outcome: WorkerReply) => {
+      const late = () => settle({ kind: 'late' });
+      const timer = setTimeout(late, timeoutMs);
+      const settle = (outcome: WorkerReply | { readonly kind: 'late' }) => {
         clearTimeout(timer);
+        signal.removeEventListener('abort', late);
         resolve(outcome);
       };
+      signal.addEventListener('abort', late);
+      if (signal.aborted) late();
       this.#worker.once('message', settle);
       // Kept for the worker's life: an error without a listener would bring the process down; `exit` follows it.
       this.#worker.on('error', (error) => settle({ kind: 'failed', message: error.message }));
