@@ -15,6 +15,7 @@ import { CALL_RATE_HZ, readCallAudio } from './call-audio.js';
 import { ApiClient, type Json } from './client.js';
 import { CommandError } from './command-error.js';
 import { fetchHistory, historyTable } from './history.js';
+import { stoppable } from './long-work.js';
 import { startServerProcess } from './server-process.js';
 import { describeResult, verifyWithProgress } from './verify.js';
 
@@ -26,52 +27,77 @@ export function registerDemo(program: Command): void {
     .command('demo')
     .description('enroll a speaker, verify the same one and another on simulated calls, show the history (about 20 s)')
     .option('--json', 'print the outcome as one line of JSON')
-    .action((options: { json?: boolean }) => runDemo(options.json === true));
+    .action((options: { json?: boolean }) =>
+      stoppable('The demo was stopped', (signal) => runDemo(options.json === true, signal)),
+    );
 }
 
-async function runDemo(json: boolean): Promise<void> {
-  const say = (text: string) => (json ? undefined : process.stdout.write(`${text}\n`));
+interface Stage {
+  readonly json: boolean;
+  readonly dataDir: string;
+  /** Of what the story has opened, in the order of opening. */
+  readonly closers: (() => Promise<unknown>)[];
+  readonly signal: AbortSignal;
+}
+
+/** Also when it is stopped nothing stays behind: the data folder has a voiceprint, and its key. */
+async function runDemo(json: boolean, signal: AbortSignal): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'voice-auth-demo-'));
-  const closers: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })];
+  const closers: Stage['closers'] = [];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  let stopping: Promise<void> | undefined;
+  // Without server and calls the story ends by itself.
+  signal.addEventListener('abort', () => {
+    stopping = close().catch(() => undefined);
+  });
   try {
-    say('1. Starting the server (embedded database, shipped model) and the call simulator');
-    const server = await startServerProcess({
-      environment: { DATA_DIR: dataDir, ALLOW_PRIVATE_NETWORK: 'true' },
-    });
-    closers.push(() => server.stop());
-    const simulator = await startCalls();
-    closers.push(() => simulator.close());
-    const apiKey = (await readFile(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8')).trim();
-    const client = new ApiClient({ server: server.url, apiKey });
-    say(`   server ${server.url}, calls on port ${simulator.port}`);
-
-    const user = randomUUID();
-    say('\n2. Enrolling Alice from a recording');
-    const enrolled = await client.upload('/api/v1/enroll', join(VOICES, 'alice-enroll.wav'), {
-      user_id: user,
-      phone: '+15550100001',
-    });
-    say(
-      `   ${enrolled.status}: ${Number(enrolled.net_speech_seconds).toFixed(1)} s of speech, model ${enrolled.model}`,
-    );
-
-    say('\n3. Alice calls (another recording of hers) and is verified while she speaks');
-    const alice = await verifyWithProgress(client, { user, listen: simulator.url('call-alice') }, json);
-    say(`   ${describeResult(alice)}`);
-    say('\n4. Bob calls and claims to be Alice');
-    const bob = await verifyWithProgress(client, { user, listen: simulator.url('call-bob') }, json);
-    say(`   ${describeResult(bob)}`);
-
-    say('\n5. What was recorded');
-    const history = await fetchHistory(client, { user, limit: '10' });
-    say(historyTable(history));
-    requireOutcome(alice, 'accept');
-    requireOutcome(bob, 'reject');
-    if (json) process.stdout.write(`${JSON.stringify({ enrolled, alice, bob, history })}\n`);
-    say('\nAs expected: Alice accepted, Bob rejected. Voice is one signal: combine it with another factor.');
+    await tellStory({ json, dataDir, closers, signal });
   } finally {
-    for (const close of closers.reverse()) await close();
+    await stopping;
+    await close().finally(() => rm(dataDir, { recursive: true, force: true }));
+    signal.throwIfAborted();
   }
+}
+
+async function tellStory({ json, dataDir, closers, signal }: Stage): Promise<void> {
+  const say = (text: string) => (json ? undefined : process.stdout.write(`${text}\n`));
+  say('1. Starting the server (embedded database, shipped model) and the call simulator');
+  const server = await startServerProcess({
+    environment: { DATA_DIR: dataDir, ALLOW_PRIVATE_NETWORK: 'true' },
+  });
+  closers.push(() => server.stop());
+  signal.throwIfAborted();
+  const simulator = await startCalls();
+  closers.push(() => simulator.close());
+  signal.throwIfAborted();
+  const apiKey = (await readFile(join(dataDir, DEVELOPMENT_KEY_FILE), 'utf8')).trim();
+  const client = new ApiClient({ server: server.url, apiKey });
+  say(`   server ${server.url}, calls on port ${simulator.port}`);
+
+  const user = randomUUID();
+  say('\n2. Enrolling Alice from a recording');
+  const enrolled = await client.upload('/api/v1/enroll', join(VOICES, 'alice-enroll.wav'), {
+    user_id: user,
+    phone: '+15550100001',
+  });
+  say(`   ${enrolled.status}: ${Number(enrolled.net_speech_seconds).toFixed(1)} s of speech, model ${enrolled.model}`);
+
+  say('\n3. Alice calls (another recording of hers) and is verified while she speaks');
+  const alice = await verifyWithProgress(client, { user, listen: simulator.url('call-alice') }, json);
+  say(`   ${describeResult(alice)}`);
+  say('\n4. Bob calls and claims to be Alice');
+  const bob = await verifyWithProgress(client, { user, listen: simulator.url('call-bob') }, json);
+  say(`   ${describeResult(bob)}`);
+
+  say('\n5. What was recorded');
+  const history = await fetchHistory(client, { user, limit: '10' });
+  say(historyTable(history));
+  requireOutcome(alice, 'accept');
+  requireOutcome(bob, 'reject');
+  if (json) process.stdout.write(`${JSON.stringify({ enrolled, alice, bob, history })}\n`);
+  say('\nAs expected: Alice accepted, Bob rejected. Voice is one signal: combine it with another factor.');
 }
 
 async function startCalls(): Promise<ListenSimulator> {
