@@ -66,7 +66,7 @@ export class InferenceChildProcess {
     });
   }
 
-  /** Asks the child to exit when it has finished what it is doing. */
+  /** Asks the child to exit. Nothing is heard of what it is doing any more. */
   release(): void {
     this.released = true;
     if (this.process?.connected) this.process.disconnect();

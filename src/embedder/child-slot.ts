@@ -98,7 +98,7 @@ export class ChildSlot {
     child.send({ kind: 'run', id, input });
   }
 
-  /** Lets the child finish what it does and go; no other follows. */
+  /** Lets the child go, whatever it does; no other follows. */
   release(): void {
     this.closing = true;
     clearTimeout(this.restartTimer);
