@@ -49,10 +49,4 @@ export class SpeechBuffer {
     }
     return this.#store.subarray(start, end);
   }
-
-  /** Forgets everything and frees the memory; views handed out before keep what they showed. */
-  clear(): void {
-    this.#store = new Float32Array(0);
-    this.#length = 0;
-  }
 }

@@ -43,11 +43,7 @@ export function parseDegradation(name: string): Degradation {
   return { name, steps: name.split('+').map(parseStep) };
 }
 
-/** Whether a program other than this one is needed. */
-export function needsCodec({ steps }: Degradation): boolean {
-  return steps.some(({ kind }) => kind === 'gsm' || kind === 'opus');
-}
-
+/** Whether recordings of noise are needed. */
 export function needsNoise({ steps }: Degradation): boolean {
   return steps.some(({ kind }) => kind === 'noise');
 }

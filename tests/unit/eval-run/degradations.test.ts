@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { degrade, needsCodec, needsNoise, parseDegradation, type Sound } from '../../../src/eval-run/degradations.js';
+import { degrade, needsNoise, parseDegradation, type Sound } from '../../../src/eval-run/degradations.js';
 import { cutSegment, parseSegment, segmentName } from '../../../src/eval-run/segments.js';
 import { randomGenerator } from '../../../src/evaluation/random.js';
 
@@ -90,9 +90,8 @@ describe('conditions', () => {
   });
 
   it('know what they need', () => {
-    expect(needsCodec(parseDegradation('white-10db+gsm'))).toBe(true);
-    expect(needsCodec(parseDegradation('mulaw'))).toBe(false);
     expect(needsNoise(parseDegradation('noise-10db+mulaw'))).toBe(true);
+    expect(needsNoise(parseDegradation('white-10db+gsm'))).toBe(false);
     expect(parseDegradation('as-is').steps).toEqual([]);
   });
 
