@@ -604,6 +604,24 @@ describe('enrolling from a call', () => {
     expect(await world.recorded()).toEqual([]);
   });
 
+  it('stores no more speech than was embedded, whatever is said meanwhile', async () => {
+    const here = startProcess();
+    const { embedder } = here.toys;
+    const { call, audio } = await begun(here);
+    const userId = randomUUID();
+    embedder.latch.close();
+    const asking = here.service.enroll(enrolling(call, { userId }));
+    await play(audio, { degrees: 60, seconds: 4 });
+    await expect.poll(() => embedder.latch.held).toBe(1);
+    const [embeddedMs] = embedder.windowsMs;
+    await play(audio, { degrees: 150, seconds: 5 });
+    embedder.latch.open();
+    expect(await asking).toMatchObject({ kind: 'enrolled', result: { netSpeechMs: embeddedMs } });
+    const user = await world.store.findUser(userId);
+    expect(user?.samples.map(({ netSpeechMs }) => netSpeechMs)).toEqual([embeddedMs]);
+    await world.store.eraseUser(userId, { correlationId: 'erase-0010', actor: 'test' });
+  });
+
   it('is too little, and no failed attempt, when no more than the accept was said in time', async () => {
     const here = startProcess();
     const { call, audio } = await begun(here, { callerNumber: number });

@@ -40,6 +40,9 @@ const TRAILING_FRAMES = 2;
 const CLIPPING_BLOCK_MS = 20;
 const LOUD_AMPLITUDE = 0.1;
 
+/** Speech of a call that does not grow any more, whatever is said next. */
+export type HeardSpeech = Pick<CallerSpeech, 'netSpeechMs' | 'heardCaller' | 'samples' | 'qualityReport'>;
+
 export class CallerSpeech {
   private readonly options: Omit<CallerSpeechOptions, 'continues'>;
   private readonly stream: SpeechDetectorStream;
@@ -136,6 +139,13 @@ export class CallerSpeech {
   /** Net speech so far, at the detector's rate; a view that stays valid but does not grow. */
   samples(): Float32Array {
     return this.speech.view(0, this.speech.length);
+  }
+
+  /** The first `netSpeechMs` of the speech, by default all of it, with the quality so far. */
+  excerpt(netSpeechMs = this.netSpeechMs): HeardSpeech {
+    const samples = this.samples().subarray(0, Math.round((netSpeechMs * this.options.detector.sampleRateHz) / 1000));
+    const quality = this.qualityReport();
+    return { netSpeechMs, heardCaller: this.heardCaller, samples: () => samples, qualityReport: () => quality };
   }
 
   qualityReport(): QualityReport {

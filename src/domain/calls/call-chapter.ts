@@ -92,6 +92,14 @@ export class CallChapter {
     return this.hearers === 0 && this.people.size > 0 && this.undecided().length === 0;
   }
 
+  /** Keeps it from resting until the returned function is called: more speech will be wanted. */
+  stayAwake(): () => void {
+    this.hearers++;
+    return () => {
+      this.hearers--;
+    };
+  }
+
   get looks(): number {
     return this.all().reduce((most, { looks }) => Math.max(most, looks.looks), this.looksBefore);
   }

@@ -161,7 +161,7 @@ export class CallSession {
     const { chapter, finding } = judged;
     if (finding.decision !== 'accept') return { finding: this.told(finding, chapter, claim), heard: undefined };
     const looks = chapter.sampleLooks(claim, wantedMs);
-    const rest = stayAwake(chapter);
+    const rest = chapter.stayAwake();
     // After a look that found the pool busy: the next speech starts another.
     let retryAfterMs = 0;
     try {
@@ -192,18 +192,21 @@ export class CallSession {
     }
   }
 
-  /** The caller's speech once there is `wantedMs` of it, or all there is at the deadline or the end. Throws like `verify`. */
+  /**
+   * The caller's speech once there is `wantedMs` of it, or all there is at the deadline or the end; what is said after that
+   * is none of it. Throws like `verify`.
+   */
   async hear(wantedMs: number, limits: QuestionLimits): Promise<HeardCall> {
     if (this.chapter.fault) this.turnPage();
     const { chapter } = this;
-    const rest = stayAwake(chapter);
+    const rest = chapter.stayAwake();
     try {
       await this.until(chapter, () => chapter.speech.netSpeechMs >= wantedMs, limits);
       if (limits.signal.aborted) {
         throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
       }
       this.requireHeard(chapter);
-      return { speech: chapter.speech, mixed: isMixed(chapter.speech) };
+      return { speech: chapter.speech.excerpt(), mixed: isMixed(chapter.speech) };
     } finally {
       rest();
     }
@@ -383,14 +386,6 @@ export class CallSession {
     if (this.ending === 'mixed' || isMixed(speech)) return 'mixed';
     return this.ended ? 'closed' : 'deadline';
   }
-}
-
-/** Keeps a chapter from resting until the returned function is called: more speech will be wanted. */
-function stayAwake(chapter: CallChapter): () => void {
-  chapter.hearers++;
-  return () => {
-    chapter.hearers--;
-  };
 }
 
 function asFault(error: unknown): VoiceAuthError {

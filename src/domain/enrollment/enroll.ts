@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { EnrollmentConfig } from '../../config/config.js';
 import { withSpan } from '../../observability/tracing.js';
-import { CallerSpeech } from '../caller-speech/caller-speech.js';
+import { CallerSpeech, type HeardSpeech } from '../caller-speech/caller-speech.js';
 import { listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
@@ -13,7 +13,7 @@ import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { poolEmbeddings } from '../scoring/embedding.js';
 import { linkSignals } from '../timing/linked-signal.js';
-import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase, HeardSpeech } from './enrollment.js';
+import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
 import { requireEnrollmentQuality } from './enrollment-quality.js';
 
 export interface EnrollmentDeps extends ListeningDeps {

@@ -1,5 +1,5 @@
 /** What an enrollment is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
-import type { CallerSpeech } from '../caller-speech/caller-speech.js';
+import type { HeardSpeech } from '../caller-speech/caller-speech.js';
 import type { EnrolledUser } from '../ports/auth-store.js';
 
 export type EnrollmentSource =
@@ -7,9 +7,6 @@ export type EnrollmentSource =
   | { readonly kind: 'upload'; readonly bytes: Uint8Array; readonly channel: 0 | 1 | undefined }
   | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined }
   | { readonly kind: 'call'; readonly hear: HearCall };
-
-/** Speech that a sample can be made of. */
-export type HeardSpeech = Pick<CallerSpeech, 'netSpeechMs' | 'heardCaller' | 'samples' | 'qualityReport'>;
 
 /** What was heard of a running call. */
 export interface HeardCall {

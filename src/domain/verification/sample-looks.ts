@@ -4,9 +4,8 @@
  * is made of stretches, each as short as may be decided on, and each has to be accepted by itself, like a verification of
  * its own: what is not is listened to on, as there. A rest that is too short for that is looked at along with speech before it.
  */
-import type { CallerSpeech } from '../caller-speech/caller-speech.js';
+import type { CallerSpeech, HeardSpeech } from '../caller-speech/caller-speech.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
-import type { HeardSpeech } from '../enrollment/enrollment.js';
 import type { ReferenceScorer } from '../scoring/scorer.js';
 import { type CallLooksOptions, judgeProbe } from './call-looks.js';
 import { type LookVerdict, NEXT_LOOK_MS } from './decide.js';
@@ -80,14 +79,7 @@ export class SampleLooks {
 
   /** What was accepted of `speech`, and nothing else. */
   sampleOf(speech: CallerSpeech): HeardSpeech {
-    const netSpeechMs = this.acceptedMs;
-    const length = Math.round((netSpeechMs * this.options.embedder.sampleRateHz) / 1000);
-    return {
-      netSpeechMs,
-      heardCaller: speech.heardCaller,
-      samples: () => speech.samples().subarray(0, length),
-      qualityReport: () => speech.qualityReport(),
-    };
+    return speech.excerpt(this.acceptedMs);
   }
 
   /**
