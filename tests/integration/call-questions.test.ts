@@ -17,8 +17,8 @@ import {
   type ToyProcessOptions,
 } from '../support/toy-calls-service.js';
 import { degreesOf, settled, TOY_MODEL_ID } from '../support/toy-models.js';
-import { play, replacing } from '../support/toy-service.js';
-import { toyWorld } from '../support/toy-world.js';
+import { play, replacing, ToyService } from '../support/toy-service.js';
+import { databaseDown, toyWorld } from '../support/toy-world.js';
 
 const OWNER = { degrees: 1, seconds: 4 };
 const STRANGER = { degrees: 45, seconds: 8 };
@@ -621,6 +621,46 @@ describe('enrolling from a call', () => {
     expect(user?.samples.map(({ netSpeechMs }) => netSpeechMs)).toEqual([embeddedMs]);
     await world.store.eraseUser(userId, { correlationId: 'erase-0010', actor: 'test' });
   });
+
+  it('is answered when only the answer of the database was lost, and makes one sample', async () => {
+    let lost = 1;
+    const store = replacing(world.store, {
+      async saveEnrollment(record) {
+        const saved = await world.store.saveEnrollment(record);
+        return lost-- > 0 ? databaseDown() : saved;
+      },
+    });
+    const here = startProcess({ parts: { enrollment: new ToyService(store).enrollment } });
+    const { call, audio } = await begun(here, { callerNumber: number });
+    await play(audio, { degrees: 1, seconds: 2.1 });
+    const asking = here.service.enroll(enrolling(call));
+    await playUntil(audio, 1, asking);
+    expect(await asking).toMatchObject({ kind: 'enrolled', userId: world.userId, result: { samples: 2 } });
+    expect(lost).toBe(0);
+    expect((await world.user())?.samples).toHaveLength(2);
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it.each([false, true])(
+    'that may have been saved, though nobody was told, uses no word of it again (identity proven: %s)',
+    async (identityProven) => {
+      const store = replacing(world.store, {
+        saveEnrollment: (record) => world.store.saveEnrollment(record).then(databaseDown, databaseDown),
+      });
+      const here = startProcess({ parts: { enrollment: new ToyService(store).enrollment } });
+      const { call, audio } = await begun(here);
+      const userId = randomUUID();
+      await play(audio, { degrees: 60, seconds: 4 });
+      const limits = { userId, deadlineMs: 1000, identityProven };
+      await expect(here.service.enroll(enrolling(call, limits))).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+      const again = here.service.enroll(enrolling(call, { ...limits, requestId: 'enroll-2' }));
+      await expect(again).rejects.toMatchObject({
+        code: identityProven ? 'AudioProcessingError' : 'EnrollmentConflict',
+      });
+      expect(await world.store.userStatus(userId)).toMatchObject({ samples: 1, failedAttempts: 0 });
+      await world.store.eraseUser(userId, { correlationId: 'erase-0011', actor: 'test' });
+    },
+  );
 
   it('is too little, and no failed attempt, when no more than the accept was said in time', async () => {
     const here = startProcess();

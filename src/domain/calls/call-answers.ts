@@ -1,7 +1,7 @@
 /** What a question about a call comes to, in the process that listens to it: who is meant, what was heard, and the record. */
 import type { CallsConfig, VerificationConfig } from '../../config/config.js';
 import type { EnrollmentResult, EnrollmentUseCase, HeardCall } from '../enrollment/enrollment.js';
-import { VoiceAuthError, validationError } from '../errors.js';
+import { type ErrorCode, VoiceAuthError, validationError } from '../errors.js';
 import type { AuthStore, EnrolledUser } from '../ports/auth-store.js';
 import type { StoredAnswer } from '../ports/call-store.js';
 import {
@@ -52,6 +52,9 @@ interface FoundOut {
   readonly finding: Finding;
   readonly startedAt: number;
 }
+
+/** Errors that do not tell whether something was written. */
+const UNSURE: ReadonlySet<ErrorCode> = new Set(['DatabaseUnavailable', 'InternalError']);
 
 const USER_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -142,8 +145,9 @@ export class CallAnswers {
     const user = await this.findUser(userId, means);
     const sampleTaken = user?.samples.some(({ id }) => id === attemptId) === true;
     if (user && !sampleTaken && !asked.identityProven) await this.refuseLocked(question, user, means);
-    const callersNumber = asked.phone === undefined ? await this.callersNumber(question, user, userId) : undefined;
-    return this.deps.enrollment.enroll({
+    const callersNumber = asked.phone === undefined ? await this.callersNumber(question, user, means) : undefined;
+    let heard = false;
+    const enrolling = this.deps.enrollment.enroll({
       userId,
       phone: asked.phone ?? callersNumber,
       phoneMustBeFree: callersNumber !== undefined,
@@ -151,15 +155,26 @@ export class CallAnswers {
       replaceModel: asked.replaceModel,
       source: {
         kind: 'call',
-        hear: ({ netSpeechMs, user: enrolled, signal }) =>
-          enrolled?.voiceprint && !asked.identityProven
-            ? this.hearOwner(question, { user: enrolled, wantedMs: netSpeechMs, signal }, means)
-            : session.hear(netSpeechMs, { ...limits, signal }),
+        hear: async ({ netSpeechMs, user: enrolled, signal }) => {
+          const speech =
+            enrolled?.voiceprint && !asked.identityProven
+              ? await this.hearOwner(question, { user: enrolled, wantedMs: netSpeechMs, signal }, means)
+              : await session.hear(userId, netSpeechMs, { ...limits, signal });
+          heard = true;
+          return speech;
+        },
       },
       sampleId: attemptId,
+      persist: means.persist,
       correlationId: question.call.correlationId,
       actor: asked.actor,
       signal: limits.signal,
+    });
+    return enrolling.catch((error: unknown) => {
+      // It may have been saved all the same, and then this would be the same audio against the voiceprint made of it.
+      const known = error instanceof VoiceAuthError && !UNSURE.has(error.code);
+      if (heard && !known) session.spendOn(userId);
+      throw error;
     });
   }
 
@@ -219,10 +234,10 @@ export class CallAnswers {
   private async callersNumber(
     { call: { callerNumber } }: CallQuestion,
     user: EnrolledUser | undefined,
-    userId: string,
+    { userId, persist }: EnrollMeans,
   ): Promise<string | undefined> {
     if (callerNumber === undefined || user?.phone !== undefined || !this.deps.calls.enrollNewNumbers) return undefined;
-    const owner = await this.deps.desk.userOfNumber(callerNumber);
+    const owner = await persist(() => this.deps.desk.userOfNumber(callerNumber));
     if (owner === 'unknown_caller' || owner === userId) return callerNumber;
     throw new VoiceAuthError('EnrollmentConflict', "The caller's number belongs to another enrolled user");
   }

@@ -193,11 +193,11 @@ export class CallSession {
   }
 
   /**
-   * The caller's speech once there is `wantedMs` of it, or all there is at the deadline or the end; what is said after that
-   * is none of it. Throws like `verify`.
+   * The caller's speech, for this person, once there is `wantedMs` of it, or all there is at the deadline or the end; what is
+   * said after that is none of it. Throws like `verify`.
    */
-  async hear(wantedMs: number, limits: QuestionLimits): Promise<HeardCall> {
-    if (this.chapter.fault) this.turnPage();
+  async hear(userId: string, wantedMs: number, limits: QuestionLimits): Promise<HeardCall> {
+    if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
     const { chapter } = this;
     const rest = chapter.stayAwake();
     try {

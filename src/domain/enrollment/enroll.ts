@@ -8,7 +8,7 @@ import { listenToRecording } from '../caller-speech/listen-to-recording.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
 import { accountLocked, VoiceAuthError } from '../errors.js';
-import type { EnrolledUser, VoiceSample } from '../ports/auth-store.js';
+import type { EnrolledUser, EnrollmentRecord, VoiceSample } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { poolEmbeddings } from '../scoring/embedding.js';
@@ -50,7 +50,8 @@ export class Enrollment implements EnrollmentUseCase {
 
   private async run(request: EnrollmentRequest): Promise<EnrollmentResult> {
     const { store, embedder } = this.deps;
-    const before = await store.findUser(request.userId);
+    const { persist = (work) => work() } = request;
+    const before = await persist(() => store.findUser(request.userId));
     const replaced = foreignModel(before, embedder.modelId);
     if (replaced !== undefined && !request.replaceModel) throw modelMismatch(replaced, embedder.modelId);
     refuseOtherPhone(before, request.phone);
@@ -67,7 +68,7 @@ export class Enrollment implements EnrollmentUseCase {
     // Samples are compared and pooled with what was read above; the version makes sure that nothing came in between.
     const kept = keptSamples(comparable?.samples ?? []);
     const all = [...kept, sample];
-    const saved = await store.saveEnrollment({
+    const record: EnrollmentRecord = {
       userId: request.userId,
       phone: request.phone,
       phoneMustBeFree: request.phoneMustBeFree,
@@ -81,8 +82,22 @@ export class Enrollment implements EnrollmentUseCase {
       netSpeechMs: all.reduce((total, { netSpeechMs }) => total + netSpeechMs, 0),
       correlationId: request.correlationId,
       actor: request.actor,
-    });
-    return { score, samples: saved.samples, netSpeechMs: sample.netSpeechMs, modelId: embedder.modelId };
+    };
+    const samples = await persist(() => this.save(record));
+    return { score, samples, netSpeechMs: sample.netSpeechMs, modelId: embedder.modelId };
+  }
+
+  /** Saves, and returns how many samples there are. What was saved before, by a time that had no answer, is not a conflict. */
+  private async save(record: EnrollmentRecord): Promise<number> {
+    const { store } = this.deps;
+    try {
+      return (await store.saveEnrollment(record)).samples;
+    } catch (error) {
+      if (!(error instanceof VoiceAuthError) || error.code !== 'EnrollmentConflict') throw error;
+      const samples = (await store.findUser(record.userId))?.samples ?? [];
+      if (samples.some(({ id }) => id === record.newSample.id)) return samples.length;
+      throw error;
+    }
   }
 
   private async takeSample(request: EnrollmentRequest, user: EnrolledUser | undefined): Promise<VoiceSample> {

@@ -33,6 +33,8 @@ export interface EnrollmentRequest {
   readonly source: EnrollmentSource;
   /** Names the sample, so that the same enrollment twice adds one; undefined = a new one. */
   readonly sampleId?: string;
+  /** Runs a step of the database again while the database is away and there is time; default: once only. */
+  readonly persist?: <T>(work: () => Promise<T>) => Promise<T>;
   /** A voiceprint of another model gives way to one made from this sample. One of this model is added to, as ever. */
   readonly replaceModel?: boolean | undefined;
   readonly correlationId: string;
@@ -55,7 +57,8 @@ export interface EnrollmentUseCase {
   /**
    * Adds a voice sample and writes the voiceprint. Throws `AudioDownloadError`, `UnsupportedAudioError`,
    * `AudioProcessingError`, `ListenConnectionError`, `EnrollmentConflict`, `VoiceprintModelMismatch`, `Busy`,
-   * `InferenceUnavailable`, `DatabaseUnavailable` or `ValidationError`; then nothing was written.
+   * `InferenceUnavailable`, `DatabaseUnavailable` or `ValidationError`; then nothing was written, unless it was the answer
+   * of the database alone that did not come (`DatabaseUnavailable`).
    */
   enroll(request: EnrollmentRequest): Promise<EnrollmentResult>;
 }
