@@ -16,7 +16,7 @@ import {
   ToyProcess,
   type ToyProcessOptions,
 } from '../support/toy-calls-service.js';
-import { degreesOf, settled, TOY_MODEL_ID } from '../support/toy-models.js';
+import { degreesOf, settled, TOY_MODEL_ID, toySpeech } from '../support/toy-models.js';
 import { play, replacing, ToyService } from '../support/toy-service.js';
 import { databaseDown, toyWorld } from '../support/toy-world.js';
 
@@ -290,6 +290,25 @@ describe('a question that comes late', () => {
     await play(audio, OWNER);
     pass(20);
     const answer = decided(await here.service.verify(questionOf(call, { userId: world.userId, deadlineMs: 300 })));
+    expect(answer.decision).toBe('accept');
+    expect(answer.netSpeechMs).toBeGreaterThan(3500);
+    expect(answer.netSpeechMs).toBeLessThan(4500);
+  });
+
+  it.each([
+    ['a call', false],
+    ['a call that has ended', true],
+  ])('is answered from the last words of %s, too, which are still being judged', async (_, ended) => {
+    const { here, arrived } = startWatched();
+    const { call, audio } = await begun(here);
+    await play(audio, { degrees: STRANGER.degrees, seconds: 1 });
+    pass(90);
+    here.toys.detector.latch.close();
+    audio.say(toySpeech(1, 125));
+    if (ended) audio.end();
+    const { asked } = await arrived(() => here.service.verify(questionOf(call, { userId: world.userId })));
+    here.toys.detector.latch.open();
+    const answer = decided(await asked);
     expect(answer.decision).toBe('accept');
     expect(answer.netSpeechMs).toBeGreaterThan(3500);
     expect(answer.netSpeechMs).toBeLessThan(4500);

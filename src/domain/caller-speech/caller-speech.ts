@@ -130,6 +130,11 @@ export class CallerSpeech {
     return this.netSpeechMs >= this.options.maxSpeechMs - 1;
   }
 
+  /** Whether all that came has been judged, but for what is too short to be judged by itself. */
+  get caughtUp(): boolean {
+    return this.unjudged === 0 && !this.hasWork(BATCH_FRAMES);
+  }
+
   /** Where in the call's audio the first `netSpeechMs` of net speech had been heard, in milliseconds from its start. */
   positionOf(netSpeechMs: number): number {
     const frames = Math.ceil(netSpeechMs / this.toMs(this.frame.length) - 1e-9);

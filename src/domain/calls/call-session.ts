@@ -64,6 +64,8 @@ export class CallSession {
   private connectionError: VoiceAuthError | undefined;
   /** Where the audio that came so far ends, connection after connection. */
   private audioEndMs = 0;
+  /** No audio comes any more, and what came last is being judged. */
+  private finishing = false;
 
   constructor(key: CallKey, deps: CallSessionDeps) {
     this.key = key;
@@ -222,8 +224,10 @@ export class CallSession {
     for (;;) {
       if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
       // An accept of old and new speech together could be one of the old alone; a reject opens nothing.
-      const stale = this.chapter.reachesBackBefore(freshSince) && !this.chapter.hasRefused(claim);
-      if (stale) this.turnPage(freshSince);
+      const stale = () => this.chapter.reachesBackBefore(freshSince) && !this.chapter.hasRefused(claim);
+      // What was said last would be lost between the chapters: it is judged first.
+      if (stale()) await this.until(this.chapter, () => this.chapter.speech.caughtUp && !this.finishing, limits);
+      if (stale()) this.turnPage(freshSince);
       const { chapter } = this;
       this.claims.count(userId, claim.threshold);
       const looks = chapter.claim(claim);
@@ -232,7 +236,7 @@ export class CallSession {
       if (chapter.closed && !looks.decided && !limits.signal.aborted) continue;
       if (!looks.decided && !limits.signal.aborted) {
         this.requireHeard(chapter);
-        await this.lastLook(chapter, looks, limits);
+        await this.inTime(looks.finalLook(chapter.speech), limits);
       }
       // Somebody who has left is told nothing, so nothing may have been accepted.
       if (limits.signal.aborted) return { chapter, looks, finding: givenUp(chapter.speech, looks) };
@@ -316,13 +320,15 @@ export class CallSession {
 
   private async finish(end: CallSessionEnd): Promise<void> {
     const { chapter } = this;
+    this.finishing = true;
     // What could not be judged any more is lost; what was judged before still counts.
     await chapter.speech.finish().catch((error: unknown) => {
       this.deps.logger.debug({ err: error }, 'the last audio of a call could not be judged');
     });
+    this.finishing = false;
     this.ending = isMixed(chapter.speech) ? 'mixed' : end;
     this.state = 'ended';
-    chapter.look();
+    this.chapter.look();
     this.deps.onEnd(this.ending);
   }
 
@@ -349,10 +355,6 @@ export class CallSession {
       signal.removeEventListener('abort', wake);
     }
     if (this.disposal.signal.aborted) throw new CallMoved();
-  }
-
-  private lastLook(chapter: CallChapter, looks: CallLooks, limits: QuestionLimits): Promise<void> {
-    return this.inTime(looks.finalLook(chapter.speech), limits);
   }
 
   /** What a look comes to. Throws `Timeout` when that takes until well after the deadline, and `CallMoved`. */
