@@ -22,6 +22,8 @@ export interface CallLeasesDeps {
 export const POLL_MS = 250;
 /** Renewals per lease: two may fail before it ends. */
 const RENEWALS_PER_LEASE = 3;
+/** How seldom a database that is away is asked again, at most. */
+const MAX_PAUSE_MS = 5_000;
 
 export class CallLeases {
   private readonly deps: CallLeasesDeps;
@@ -30,6 +32,8 @@ export class CallLeases {
   private working: Promise<void> | undefined;
   private again = false;
   private stopped = false;
+  /** Turns in a row that failed. */
+  private failures = 0;
 
   constructor(deps: CallLeasesDeps) {
     this.deps = deps;
@@ -39,7 +43,7 @@ export class CallLeases {
   start(): void {
     if (this.timer || this.working || this.stopped) return;
     this.renewedAtMs = performance.now();
-    this.schedule();
+    this.schedule(POLL_MS);
   }
 
   /** Looks now instead of later. */
@@ -57,7 +61,7 @@ export class CallLeases {
       if (this.again) {
         this.again = false;
         this.look();
-      } else this.schedule();
+      } else this.schedule(this.pauseMs());
     });
   }
 
@@ -68,11 +72,17 @@ export class CallLeases {
     await this.working;
   }
 
-  private schedule(): void {
-    this.timer = this.deps.timers.schedule(POLL_MS, () => {
+  private schedule(delayMs: number): void {
+    this.timer = this.deps.timers.schedule(delayMs, () => {
       this.timer = undefined;
       this.look();
     });
+  }
+
+  /** Longer with every failure in a row, but three attempts to renew a lease have to come before its end. */
+  private pauseMs(): number {
+    const longestMs = Math.max(POLL_MS, Math.min(MAX_PAUSE_MS, this.deps.leaseMs / (2 * RENEWALS_PER_LEASE)));
+    return Math.min(longestMs, POLL_MS * 2 ** this.failures);
   }
 
   private async turn(): Promise<void> {
@@ -89,7 +99,12 @@ export class CallLeases {
       const { questions, ended } = await callStore.pollCalls(owner);
       onQuestions(questions, polledAtMs);
       await desk.endAll(ended);
+      if (this.failures > 0)
+        logger.info({ event: 'leases', failures: this.failures }, 'leases of calls are kept again');
+      this.failures = 0;
     } catch (error) {
+      // Said once, and once more when it is over.
+      if (this.failures++ > 0) return;
       logger.warn({ err: error, event: 'leases' }, 'the leases of calls could not be renewed');
     }
   }
