@@ -238,14 +238,8 @@ export class CallQuestions {
   }
 
   /** Until another process or a stream rings, or for as long as nobody need look. */
-  private async moment(): Promise<void> {
-    let first = true;
-    const rung = () => {
-      const now = !first;
-      first = false;
-      return now;
-    };
-    await this.watch.until(rung, performance.now() + POLL_MS);
+  private moment(): Promise<void> {
+    return this.watch.next(performance.now() + POLL_MS);
   }
 
   private note(

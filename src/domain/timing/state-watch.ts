@@ -14,8 +14,17 @@ export class StateWatch {
 
   /** Resolves when `condition` holds, or soon after `deadlineMs` (as `performance.now()` counts) if it does not by then. */
   async until(condition: () => boolean, deadlineMs?: number): Promise<void> {
-    if (condition()) return;
-    await new Promise<void>((resolve) => {
+    if (!condition()) await this.wait(condition, deadlineMs);
+  }
+
+  /** Resolves at the next change, or soon after `deadlineMs` (as `performance.now()` counts). */
+  next(deadlineMs: number): Promise<void> {
+    return this.wait(() => true, deadlineMs);
+  }
+
+  /** Like `until`, but nothing holds before the next change. */
+  private wait(condition: () => boolean, deadlineMs: number | undefined): Promise<void> {
+    return new Promise<void>((resolve) => {
       let timer: ScheduledTimer | undefined;
       const done = () => {
         this.timers.cancel(timer);
