@@ -775,13 +775,14 @@ describe('calls', () => {
   });
 
   it('stay with the process that was asked first, however long the question takes', async () => {
-    const [here, there] = [startProcess({ calls: { leaseMs: 600 } }), startProcess({ calls: { leaseMs: 600 } })];
+    const leaseMs = 2000;
+    const [here, there] = [startProcess({ calls: { leaseMs } }), startProcess({ calls: { leaseMs } })];
     const call = factsOf({ callerNumber: number });
-    const asking = here.service.verify(questionOf(call, { deadlineMs: 2500 }));
+    const asking = here.service.verify(questionOf(call, { deadlineMs: 10_000 }));
     await expect.poll(() => here.dialled.length).toBe(1);
     await play(here.call, { degrees: 1, seconds: 1 });
     // Longer than the lease; events of the call keep coming to the other process.
-    const until = performance.now() + 1500;
+    const until = performance.now() + 1.5 * leaseMs;
     while (performance.now() < until) {
       await there.service.begin(call);
       await settled();
@@ -802,7 +803,8 @@ describe('calls', () => {
   });
 
   it('that are taken over in the middle of a question are answered by the other process', async () => {
-    const [here, there] = [startProcess({ calls: { leaseMs: 900 } }), startProcess({ calls: { leaseMs: 900 } })];
+    const leaseMs = 3000;
+    const [here, there] = [startProcess({ calls: { leaseMs } }), startProcess({ calls: { leaseMs } })];
     neighbours(here, there);
     const { call } = await begun(here, { callerNumber: number });
     const asking = here.service.verify(questionOf(call));
@@ -821,7 +823,7 @@ describe('calls', () => {
   async function owner(call: CallFacts): Promise<string | undefined> {
     for (const { service } of processes) {
       const name = (service as unknown as { owner: string }).owner;
-      if ((await world.calls.beginCall(call, { owner: name, leaseMs: 600 })).owned) return name;
+      if ((await world.calls.beginCall(call, { owner: name, leaseMs: 3000 })).owned) return name;
     }
     return undefined;
   }
