@@ -222,11 +222,13 @@ export class CallSession {
     const { userId } = claim.user;
     const freshSince = performance.now() - this.deps.acceptFreshMs;
     for (;;) {
-      if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
+      const useless = () => this.chapter.isSpentOn(userId) || this.chapter.fault !== undefined;
       // An accept of old and new speech together could be one of the old alone; a reject opens nothing.
       const stale = () => this.chapter.reachesBackBefore(freshSince) && !this.chapter.hasRefused(claim);
-      // What was said last would be lost between the chapters: it is judged first.
-      if (stale()) await this.until(this.chapter, () => this.chapter.speech.caughtUp && !this.finishing, limits);
+      // What was said last would be lost between the chapters: it is judged first. Others may have turned the page by then.
+      if (!useless() && stale())
+        await this.until(this.chapter, () => this.chapter.speech.caughtUp && !this.finishing, limits);
+      if (useless()) this.turnPage();
       if (stale()) this.turnPage(freshSince);
       const { chapter } = this;
       this.claims.count(userId, claim.threshold);
