@@ -55,6 +55,12 @@ export class VoiceAuthError extends Error {
   }
 }
 
+/** Any thrown thing as one of our errors: what nobody expected is an `InternalError` that says nothing, with the thing as its cause. */
+export function asVoiceAuthError(error: unknown): VoiceAuthError {
+  if (error instanceof VoiceAuthError) return error;
+  return new VoiceAuthError('InternalError', 'Something went wrong on our side', { cause: error });
+}
+
 /** Whether something was only refused because too much else is going on: the same may work a moment later. */
 export function isBusy(error: unknown): boolean {
   return error instanceof VoiceAuthError && error.code === 'Busy';

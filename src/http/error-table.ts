@@ -1,5 +1,5 @@
 /** The one table from stable error codes to HTTP statuses, and the one shape of an error answer. */
-import { type ErrorCode, VoiceAuthError } from '../domain/errors.js';
+import { asVoiceAuthError, type ErrorCode, VoiceAuthError } from '../domain/errors.js';
 
 export const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {
   ValidationError: 400,
@@ -40,11 +40,10 @@ export interface ErrorBody {
  * the client's; everything else unknown is an `InternalError` that says nothing.
  */
 export function toVoiceAuthError(error: unknown): VoiceAuthError {
-  if (error instanceof VoiceAuthError) return error;
   if (error instanceof URIError) {
     return new VoiceAuthError('ValidationError', 'The path is not valid', { cause: error });
   }
-  return new VoiceAuthError('InternalError', 'Something went wrong on our side', { cause: error });
+  return asVoiceAuthError(error);
 }
 
 /** The JSON answer for an error. */

@@ -3,7 +3,7 @@
  * Auto-instrumentation is not used: it would put URLs of callers on spans. Without a started SDK all of this is a no-op.
  */
 import { type Attributes, context, propagation, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
-import { VoiceAuthError } from '../domain/errors.js';
+import { asVoiceAuthError } from '../domain/errors.js';
 
 export { SpanKind };
 
@@ -20,7 +20,7 @@ export async function withSpan<T>(
     try {
       return await work(span);
     } catch (error) {
-      const code = error instanceof VoiceAuthError ? error.code : 'InternalError';
+      const code = asVoiceAuthError(error).code;
       span.setAttribute('error.type', code);
       span.setStatus({ code: SpanStatusCode.ERROR, message: code });
       throw error;

@@ -6,7 +6,7 @@
 import { createClient, type SupabaseClient, type WebSocketLikeConstructor } from '@supabase/supabase-js';
 import WebSocket from 'ws';
 import type { z } from 'zod';
-import { type ErrorCode, VoiceAuthError } from '../domain/errors.js';
+import { asVoiceAuthError, type ErrorCode, VoiceAuthError } from '../domain/errors.js';
 import type { Metrics } from '../observability/metrics.js';
 
 export interface DatabaseClientOptions {
@@ -68,7 +68,7 @@ export class DatabaseClient {
       if (!parsed.success) throw new VoiceAuthError('InternalError', 'The database answered in an unexpected shape');
       return parsed.data;
     } catch (error) {
-      outcome = error instanceof VoiceAuthError ? error.code : 'InternalError';
+      outcome = asVoiceAuthError(error).code;
       throw error;
     } finally {
       this.#options.metrics.databaseSeconds.observe(

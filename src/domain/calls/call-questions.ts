@@ -7,7 +7,7 @@ import { withCorrelation } from '../../observability/correlation.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
-import { VoiceAuthError } from '../errors.js';
+import { asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { CallAsked, CallKey, CallStore, PendingQuestion, StoredAnswer } from '../ports/call-store.js';
 import { linkSignals } from '../timing/linked-signal.js';
 import { StateWatch } from '../timing/state-watch.js';
@@ -293,7 +293,7 @@ export class CallQuestions {
       );
     } catch (error) {
       if (error instanceof CallMoved) throw error;
-      const fault = asFault(error);
+      const fault = asVoiceAuthError(error);
       const { code, message, details, retryAfterSeconds } = fault;
       // Whoever waits in another process must not wait for nothing; if this fails, too, that process gives up by itself.
       await callStore
@@ -351,11 +351,6 @@ function waitElsewhere(open: OpenQuestion, untilMs: number): void {
 function leaveOne(open: OpenQuestion): void {
   open.askers--;
   if (open.askers === 0) open.left.abort();
-}
-
-function asFault(error: unknown): VoiceAuthError {
-  if (error instanceof VoiceAuthError) return error;
-  return new VoiceAuthError('InternalError', 'Something went wrong on our side', { cause: error });
 }
 
 /** The facts of a call as a question of a person names it, rather than an event of the call. */

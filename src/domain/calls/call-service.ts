@@ -5,7 +5,7 @@ import { withCorrelation } from '../../observability/correlation.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
 import type { EnrollmentUseCase } from '../enrollment/enrollment.js';
-import { VoiceAuthError } from '../errors.js';
+import { asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { AuthStore } from '../ports/auth-store.js';
 import type { CallSourceFactory } from '../ports/call-source.js';
 import type { CallStore } from '../ports/call-store.js';
@@ -107,7 +107,7 @@ export class CallService implements CallsUseCase, StreamsUseCase {
       if (stored.kind === 'verify') return stored.answer;
       throw new VoiceAuthError('ValidationError', 'This question was asked before and was another one');
     } catch (error) {
-      metrics.verificationErrors.inc({ code: error instanceof VoiceAuthError ? error.code : 'InternalError' });
+      metrics.verificationErrors.inc({ code: asVoiceAuthError(error).code });
       throw error;
     }
   }

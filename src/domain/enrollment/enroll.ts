@@ -7,7 +7,7 @@ import { listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
-import { accountLocked, VoiceAuthError } from '../errors.js';
+import { accountLocked, asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, EnrollmentRecord, VoiceSample } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
@@ -43,7 +43,7 @@ export class Enrollment implements EnrollmentUseCase {
       metrics.netSpeech.observe({ operation: 'enrollment' }, result.netSpeechMs / 1000);
       return result;
     } catch (error) {
-      metrics.enrollments.inc({ outcome: error instanceof VoiceAuthError ? error.code : 'InternalError' });
+      metrics.enrollments.inc({ outcome: asVoiceAuthError(error).code });
       throw error;
     }
   }

@@ -10,7 +10,7 @@ import { CallerSpeech } from '../caller-speech/caller-speech.js';
 import { type ListeningEnd, listenToCall } from '../caller-speech/listen-to-call.js';
 import { listenToRecording } from '../caller-speech/listen-to-recording.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
-import { VoiceAuthError } from '../errors.js';
+import { asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { linkSignals } from '../timing/linked-signal.js';
@@ -55,7 +55,7 @@ export class Verification implements VerificationUseCase {
         }),
       );
     } catch (error) {
-      metrics.verificationErrors.inc({ code: error instanceof VoiceAuthError ? error.code : 'InternalError' });
+      metrics.verificationErrors.inc({ code: asVoiceAuthError(error).code });
       throw error;
     }
   }

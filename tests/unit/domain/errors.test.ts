@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { accountLocked, VoiceAuthError, validationError } from '../../../src/domain/errors.js';
+import { accountLocked, asVoiceAuthError, VoiceAuthError, validationError } from '../../../src/domain/errors.js';
 
 describe('VoiceAuthError', () => {
   it('is an error with a stable code, a safe message and extras', () => {
@@ -34,5 +34,19 @@ describe('accountLocked', () => {
       details: { locked_until: until.toISOString() },
     });
     expect(accountLocked(new Date(Date.now() - 60_000)).retryAfterSeconds).toBe(1);
+  });
+});
+
+describe('asVoiceAuthError', () => {
+  it('keeps ours, and says nothing of what nobody expected', () => {
+    const ours = new VoiceAuthError('Busy', 'later');
+    expect(asVoiceAuthError(ours)).toBe(ours);
+    const unexpected = new TypeError('secret is undefined');
+    const error = asVoiceAuthError(unexpected);
+    expect([error.code, error.message, error.cause]).toEqual([
+      'InternalError',
+      'Something went wrong on our side',
+      unexpected,
+    ]);
   });
 });

@@ -1,6 +1,6 @@
 /** From what the use cases answer or throw to the outcome of a tool call. */
 import type { CallEnrollmentAnswer, CallVerificationAnswer } from '../../../domain/calls/calls.js';
-import { VoiceAuthError } from '../../../domain/errors.js';
+import { asVoiceAuthError } from '../../../domain/errors.js';
 import type { ToolOutcome } from './tool-results.js';
 
 /** `follows`: a late verdict has been promised. */
@@ -15,11 +15,8 @@ export function outcomeOfEnrollment(answer: CallEnrollmentAnswer): ToolOutcome {
 }
 
 /** A lock is an answer; everything else thrown is a fault, and what nobody expected says nothing. */
-export function outcomeOfError(error: unknown): ToolOutcome {
-  if (!(error instanceof VoiceAuthError)) {
-    const cause = { cause: error };
-    return { kind: 'fault', error: new VoiceAuthError('InternalError', 'Something went wrong on our side', cause) };
-  }
+export function outcomeOfError(thrown: unknown): ToolOutcome {
+  const error = asVoiceAuthError(thrown);
   if (error.code === 'AccountLockedError') {
     return { kind: 'locked_out', retryAfterSeconds: error.retryAfterSeconds };
   }

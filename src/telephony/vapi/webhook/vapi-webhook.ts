@@ -5,7 +5,7 @@
  */
 import type { VapiWebhookConfig } from '../../../config/config.js';
 import type { CallsUseCase } from '../../../domain/calls/calls.js';
-import { VoiceAuthError } from '../../../domain/errors.js';
+import { asVoiceAuthError } from '../../../domain/errors.js';
 import { linkSignals } from '../../../domain/timing/linked-signal.js';
 import { withCorrelation } from '../../../observability/correlation.js';
 import type { Logger } from '../../../observability/logger.js';
@@ -213,5 +213,5 @@ export class VapiWebhook {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof VoiceAuthError ? error.code : 'InternalError';
+  return asVoiceAuthError(error).code;
 }
