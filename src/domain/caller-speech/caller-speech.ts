@@ -17,7 +17,7 @@ export interface CallerSpeechOptions {
   /** Net speech kept at most; later speech is not stored. */
   readonly maxSpeechMs: number;
   readonly inference: InferenceOptions;
-  /** Speech of the same call to begin with: what `speech` has kept since then, as `performance.now()` counts. */
+  /** Speech of the same call to begin with: what `speech` has kept of what came since then, as `performance.now()` counts. */
   readonly continues?: { readonly speech: CallerSpeech; readonly keptSince: number } | undefined;
   /** Called after every detection batch, from then on with more (or equal) net speech. */
   readonly onSpeech?: () => void;
@@ -55,7 +55,8 @@ export class CallerSpeech {
   /** End of each frame that waits, as a position in the call; and of each frame of speech that was kept. */
   private readonly pendingEndsMs: number[] = [];
   private readonly keptEndsMs: number[] = [];
-  /** When each frame of speech was kept. */
+  /** When each of them came, however long it waited for the detector. */
+  private readonly pendingTimes: number[] = [];
   private readonly keptTimes: number[] = [];
   private frameEndMs = 0;
   private heldBackEndMs = 0;
@@ -120,7 +121,7 @@ export class CallerSpeech {
     return this.callerSound.heard;
   }
 
-  /** When the oldest of the speech was kept, as `performance.now()` counts; Infinity before there is any. */
+  /** When the oldest of the speech that was kept came, as `performance.now()` counts; Infinity before there is any. */
   get firstKeptAt(): number {
     return this.keptTimes[0] ?? Number.POSITIVE_INFINITY;
   }
@@ -249,9 +250,11 @@ export class CallerSpeech {
   private enqueue(frame: Float32Array, endMs: number): void {
     const dropped = this.pending.push(frame) / frame.length;
     this.pendingEndsMs.push(endMs);
+    this.pendingTimes.push(performance.now());
     if (dropped === 0) return;
     // The oldest that wait went, behind those that are being judged.
     this.pendingEndsMs.splice(this.unjudged, dropped);
+    this.pendingTimes.splice(this.unjudged, dropped);
     this.options.onDropped?.(dropped);
   }
 
@@ -308,6 +311,7 @@ export class CallerSpeech {
   private forgetPending(): void {
     this.pending.shift(this.pending.length);
     this.pendingEndsMs.length = 0;
+    this.pendingTimes.length = 0;
     this.unjudged = 0;
   }
 
@@ -337,14 +341,15 @@ export class CallerSpeech {
     const kept = this.speaking || this.trailing-- > 0;
     this.quality.push(frame, kept);
     const endMs = this.pendingEndsMs.shift() ?? 0;
+    const cameAt = this.pendingTimes.shift() ?? 0;
     if (!kept || this.speech.append(frame) === 0) return;
     this.keptEndsMs.push(endMs);
-    this.keptTimes.push(performance.now());
+    this.keptTimes.push(cameAt);
   }
 
   /** Noise and clipping stay as measured so far: without its pauses the speech alone would seem free of both. */
   private beginWith({ speech: earlier, keptSince }: NonNullable<CallerSpeechOptions['continues']>): void {
-    const first = earlier.keptTimes.findIndex((keptAt) => keptAt >= keptSince);
+    const first = earlier.keptTimes.findIndex((cameAt) => cameAt >= keptSince);
     // The last frame that a store has taken may be cut short.
     const end = Math.floor(earlier.speech.length / this.frame.length);
     if (first === -1 || first >= end) return;

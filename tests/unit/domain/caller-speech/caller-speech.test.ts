@@ -463,6 +463,19 @@ describe('speech that continues earlier speech', () => {
     expect(differsAt(speech.samples(), joined(toySpeech(60, 16), toySpeech(90, 8)))).toBeUndefined();
   });
 
+  it('counts speech from when it came, however late it was judged', async () => {
+    const clock = vi.spyOn(performance, 'now');
+    clock.mockReturnValue(1000);
+    const earlier = listener();
+    // More than a batch: what comes behind it waits.
+    push(earlier, toySpeech(30, 32));
+    clock.mockReturnValue(9000);
+    await earlier.finish();
+    expect([earlier.netSpeechMs, earlier.firstKeptAt]).toEqual([32 * TOY_FRAME_MS, 1000]);
+    const speech = listener({ continues: { speech: earlier, keptSince: 5000 } });
+    expect(speech.netSpeechMs).toBe(0);
+  });
+
   it('is empty when nothing was kept since then', async () => {
     const earlier = listener({ maxSpeechMs: 1.5 * TOY_FRAME_MS });
     push(earlier, toySpeech(30, 8));
