@@ -1,13 +1,13 @@
 /** The shapes in which the database functions answer, validated at this door, and what they mean to the domain. */
 import { z } from 'zod';
-import { CALL_PLATFORMS } from '../domain/calls/calls.js';
-import type {
-  AttemptSummary,
-  EnrolledUser,
-  OutdatedUser,
-  RecordedAttempt,
-  UserStatus,
-  VoiceSample,
+import {
+  ATTEMPT_SOURCES,
+  type AttemptSummary,
+  type EnrolledUser,
+  type OutdatedUser,
+  type RecordedAttempt,
+  type UserStatus,
+  type VoiceSample,
 } from '../domain/ports/auth-store.js';
 import { DECISIONS, REASONS } from '../domain/verification/decision.js';
 import type { TemplateCipher } from './template-cipher.js';
@@ -64,7 +64,7 @@ const attemptRow = z.object({
   net_speech_ms: z.number(),
   looks: z.number(),
   latency_ms: z.number(),
-  source: z.enum(['vapi_listen', 'upload', 'audio_url', ...CALL_PLATFORMS]),
+  source: z.enum(ATTEMPT_SOURCES),
   call_id: z.string().nullable(),
   correlation_id: z.string(),
   created_at: timestamp,

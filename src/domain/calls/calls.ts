@@ -6,12 +6,13 @@ import type { EnrollmentResult } from '../enrollment/enrollment.js';
 import type { CallSource } from '../ports/call-source.js';
 import type { VerificationResult } from '../verification/verification.js';
 
-/** Where a call's audio comes from. */
-export const CALL_PLATFORMS = ['vapi', 'vapi_transcriber', 'twilio', 'telnyx', 'plivo'] as const;
-export type CallPlatform = (typeof CALL_PLATFORMS)[number];
-
 /** Platforms that dial us and are let in by a one-time token. */
-export type StreamPlatform = Exclude<CallPlatform, 'vapi'>;
+export const STREAM_PLATFORMS = ['twilio', 'telnyx', 'plivo', 'vapi_transcriber'] as const;
+export type StreamPlatform = (typeof STREAM_PLATFORMS)[number];
+
+/** Where a call's audio comes from. */
+export const CALL_PLATFORMS = ['vapi', ...STREAM_PLATFORMS] as const;
+export type CallPlatform = (typeof CALL_PLATFORMS)[number];
 
 /** What an event of a call says about it. */
 export interface CallFacts {

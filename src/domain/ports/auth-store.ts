@@ -3,7 +3,7 @@
  * here and encrypted inside the adapter (`storage`). Every method throws `DatabaseUnavailable` when the database cannot
  * be reached or answers too late: then nothing was written, or it is unknown, and nothing may be accepted.
  */
-import type { CallPlatform } from '../calls/calls.js';
+import { CALL_PLATFORMS } from '../calls/calls.js';
 import type { Decision, Reason } from '../verification/decision.js';
 
 export interface Voiceprint {
@@ -74,7 +74,8 @@ export interface AttemptRecord {
 }
 
 /** Asked with a listen URL, a recording, or about a call that a session listens to. */
-export type AttemptSource = 'vapi_listen' | 'upload' | 'audio_url' | CallPlatform;
+export const ATTEMPT_SOURCES = ['vapi_listen', 'upload', 'audio_url', ...CALL_PLATFORMS] as const;
+export type AttemptSource = (typeof ATTEMPT_SOURCES)[number];
 
 /** What was written, which is what counts: a user locked, changed or erased in the meantime is never accepted. */
 export interface RecordedAttempt {

@@ -1,6 +1,6 @@
 /** Paths, bodies and replies about running calls and the streams they come by. */
 import { z } from 'zod';
-import { CALL_PLATFORMS } from '../../domain/calls/calls.js';
+import { CALL_PLATFORMS, STREAM_PLATFORMS } from '../../domain/calls/calls.js';
 import * as fields from './fields.js';
 
 export const callPath = z.strictObject({ platform: fields.callPlatform, id: fields.callId });
@@ -20,8 +20,6 @@ export const callStatusReply = z
     correlation_id: fields.correlationId,
   })
   .meta({ id: 'Call' });
-
-const STREAM_PLATFORMS = ['twilio', 'telnyx', 'plivo', 'vapi_transcriber'] as const;
 
 export const expectStreamBody = z
   .strictObject({

@@ -1,6 +1,6 @@
 /** Paths, queries and replies about users. */
 import { z } from 'zod';
-import { CALL_PLATFORMS } from '../../domain/calls/calls.js';
+import { ATTEMPT_SOURCES } from '../../domain/ports/auth-store.js';
 import { DECISIONS, REASONS } from '../../domain/verification/decision.js';
 import * as fields from './fields.js';
 
@@ -42,7 +42,7 @@ const attempt = z
     net_speech_seconds: z.number(),
     looks: z.int(),
     latency_seconds: z.number(),
-    source: z.enum(['vapi_listen', 'upload', 'audio_url', ...CALL_PLATFORMS]),
+    source: z.enum(ATTEMPT_SOURCES),
     call_id: z.string().nullable(),
     correlation_id: z.string(),
     created_at: z.iso.datetime(),

@@ -2,7 +2,7 @@
  * Everything the platforms that dial us have been seen or said to do, as options of the simulated caller, and one named
  * example of each. All times are audio time: at `speed` 4 they pass four times as fast.
  */
-import type { StreamPlatform } from '../../domain/calls/calls.js';
+import { STREAM_PLATFORMS, type StreamPlatform } from '../../domain/calls/calls.js';
 import { type FieldIssue, validationError } from '../../domain/errors.js';
 import type { Pacing } from './schedule.js';
 
@@ -71,13 +71,12 @@ export interface NamedStreamVariant {
   readonly options: Partial<StreamVariant>;
 }
 
-const ALL: readonly StreamPlatform[] = ['twilio', 'telnyx', 'plivo', 'vapi_transcriber'];
 const JSON_MEDIA: readonly StreamPlatform[] = ['twilio', 'telnyx', 'plivo'];
 const L16: readonly StreamPlatform[] = ['telnyx', 'plivo'];
 
 /** One example of every behaviour, with the platforms that may show it. */
 export const STREAM_VARIANTS = {
-  documented: { description: 'as documented', platforms: ALL, options: {} },
+  documented: { description: 'as documented', platforms: STREAM_PLATFORMS, options: {} },
   'both-tracks': { description: 'caller and agent, a track each', platforms: JSON_MEDIA, options: { tracks: 'both' } },
   'agent-only': { description: 'only what the caller hears', platforms: JSON_MEDIA, options: { tracks: 'outbound' } },
   'no-media-format': {
@@ -105,17 +104,25 @@ export const STREAM_VARIANTS = {
   'token-in-message': { description: 'token in the message', platforms: JSON_MEDIA, options: { token: 'message' } },
   'token-in-list': { description: 'parameters as a list', platforms: ['telnyx'], options: { token: 'list' } },
   'token-in-text': { description: 'extra headers as a text', platforms: ['plivo'], options: { token: 'text' } },
-  'token-in-path': { description: 'token in the URL', platforms: ALL, options: { token: 'path' } },
+  'token-in-path': { description: 'token in the URL', platforms: STREAM_PLATFORMS, options: { token: 'path' } },
   dtmf: { description: 'keys pressed among the audio', platforms: JSON_MEDIA, options: { among: 'dtmf' } },
   marks: { description: 'marks among the audio', platforms: JSON_MEDIA, options: { among: 'mark' } },
-  'unknown-events': { description: 'events nobody knows', platforms: ALL, options: { among: 'unknown_events' } },
-  'garbage-text': { description: 'texts that are no JSON or no UTF-8', platforms: ALL, options: { among: 'garbage' } },
+  'unknown-events': {
+    description: 'events nobody knows',
+    platforms: STREAM_PLATFORMS,
+    options: { among: 'unknown_events' },
+  },
+  'garbage-text': {
+    description: 'texts that are no JSON or no UTF-8',
+    platforms: STREAM_PLATFORMS,
+    options: { among: 'garbage' },
+  },
   'binary-noise': {
     description: 'binary messages among the texts',
     platforms: JSON_MEDIA,
     options: { among: 'binary_noise' },
   },
-  'second-start': { description: 'the start message twice', platforms: ALL, options: { start: 'twice' } },
+  'second-start': { description: 'the start message twice', platforms: STREAM_PLATFORMS, options: { start: 'twice' } },
   'audio-before-start': {
     description: 'audio before the start message',
     platforms: JSON_MEDIA,
@@ -128,8 +135,8 @@ export const STREAM_VARIANTS = {
     platforms: ['twilio', 'plivo', 'vapi_transcriber'],
     options: { oddFrames: true },
   },
-  'huge-frames': { description: '500 ms pieces', platforms: ALL, options: { frameMs: 500 } },
-  'tiny-frames': { description: '5 ms pieces', platforms: ALL, options: { frameMs: 5 } },
+  'huge-frames': { description: '500 ms pieces', platforms: STREAM_PLATFORMS, options: { frameMs: 500 } },
+  'tiny-frames': { description: '5 ms pieces', platforms: STREAM_PLATFORMS, options: { frameMs: 5 } },
   'transcriber-8k': { description: '8 kHz', platforms: ['vapi_transcriber'], options: { sampleRateHz: 8_000 } },
   'transcriber-mono': { description: 'one channel', platforms: ['vapi_transcriber'], options: { channels: 'mono' } },
   'transcriber-dual-mono': {
@@ -137,13 +144,21 @@ export const STREAM_VARIANTS = {
     platforms: ['vapi_transcriber'],
     options: { channels: 'dual_mono' },
   },
-  stall: { description: 'no audio for a second, then all of it', platforms: ALL, options: { stallAtMs: 1_000 } },
-  backlog: { description: 'two seconds in a burst', platforms: ALL, options: { backlogMs: 2_000 } },
+  stall: {
+    description: 'no audio for a second, then all of it',
+    platforms: STREAM_PLATFORMS,
+    options: { stallAtMs: 1_000 },
+  },
+  backlog: { description: 'two seconds in a burst', platforms: STREAM_PLATFORMS, options: { backlogMs: 2_000 } },
   'no-stop': { description: 'a close frame, no stop event', platforms: JSON_MEDIA, options: { end: 'close' } },
-  'abrupt-close': { description: 'cut off, no close frame', platforms: ALL, options: { end: 'abrupt' } },
-  'stays-open': { description: 'open, but silent, after the audio', platforms: ALL, options: { end: 'stay_open' } },
-  'no-start': { description: 'never a start message', platforms: ALL, options: { start: 'never' } },
-  'no-token': { description: 'no token anywhere', platforms: ALL, options: { token: 'none' } },
+  'abrupt-close': { description: 'cut off, no close frame', platforms: STREAM_PLATFORMS, options: { end: 'abrupt' } },
+  'stays-open': {
+    description: 'open, but silent, after the audio',
+    platforms: STREAM_PLATFORMS,
+    options: { end: 'stay_open' },
+  },
+  'no-start': { description: 'never a start message', platforms: STREAM_PLATFORMS, options: { start: 'never' } },
+  'no-token': { description: 'no token anywhere', platforms: STREAM_PLATFORMS, options: { token: 'none' } },
 } as const satisfies Readonly<Record<string, NamedStreamVariant>>;
 
 export type StreamVariantName = keyof typeof STREAM_VARIANTS;
