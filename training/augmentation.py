@@ -65,12 +65,12 @@ def add_noise(power: Tensor, noise: Tensor, share: float, low_db: float, high_db
 
 
 def line_noise(power: Tensor, share: float, random: torch.Generator) -> Tensor:
-    """Stationary noise with a random slope, 20 to 50 dB under the speech: what makes filtered-away bands unreadable."""
+    """Stationary noise with a random slope, 12 to 40 dB under the speech: what makes filtered-away bands unreadable."""
     batch, frames, bands = power.shape
     slope = _uniform((batch, 1, 1), -3, 9, random) * torch.log2(_CENTRES_HZ / 1000)[None, None]
     # The power of Gaussian noise in one band of one frame is about a chi-square with a few degrees of freedom.
     grain = torch.empty(batch, frames, bands).exponential_(generator=random) * 0.5 + 0.5
-    return add_noise(power, 10 ** (-slope / 10) * grain, share, 20, 50, random)
+    return add_noise(power, 10 ** (-slope / 10) * grain, share, 12, 40, random)
 
 
 def drop_frames(power: Tensor, share: float, random: torch.Generator) -> Tensor:
@@ -110,9 +110,9 @@ def phone_call(power: Tensor, noise: Tensor, random: torch.Generator, already: T
     fresh = 1.0 - 0.5 * already[:, None, None]
     wet = reverberate(power, 0.35, random)
     power = torch.where(torch.rand(len(power), 1, 1, generator=random) < fresh, wet, power)
-    noisy = add_noise(power, noise, 0.35, 5, 30, random)
+    noisy = add_noise(power, noise, 0.7, 3, 25, random)
     power = torch.where(torch.rand(len(power), 1, 1, generator=random) < fresh, noisy, power)
     gains = band_gain(-(-len(power) // group), random).repeat_interleave(group, 0)[: len(power)]
     power = power * gains
-    power = line_noise(power, 0.4, random)
+    power = line_noise(power, 0.6, random)
     return drop_frames(sway(power, 0.3, random), 0.06, random)
