@@ -19,7 +19,7 @@ export const CALL = { caller: speechLike(2, 16_000, 3), agent: speechLike(2, 16_
 export const TOKEN = 'tok-5c1f9e77d0';
 export const AUTH_TOKEN = 'a7f3c1d9e5';
 /** What no log line may hold: tokens, keys that simulated callers press, parameters, payloads. */
-const SECRETS = ['tok-', AUTH_TOKEN, '"7351', 'digit', 'Jane', 'payload', 'no+J', 'my label'];
+const SECRETS = ['tok-', AUTH_TOKEN, '"7351"', 'is 7351', 'digit', 'Jane', 'payload', 'no+J', 'my label'];
 
 const cleanups: (() => unknown)[] = [];
 const logs: string[] = [];

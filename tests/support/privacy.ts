@@ -16,8 +16,8 @@ const FORBIDDEN: readonly Forbidden[] = [
   { what: 'a long base64 or hex text (audio, an embedding or a key)', pattern: /[A-Za-z0-9+/]{120,}/ },
 ];
 
-/** Digits that times, ids and ports have by chance, sooner or later. */
-const CHANCE = /^[0-9a-f]{1,7}$/;
+/** Digits that times, ids and ports have by chance, sooner or later, also at their beginning. */
+const CHANCE = /^"?[0-9a-f]{1,7}$/;
 
 /** What of the forbidden is in `text`, with a little context; empty when nothing is. Throws for a secret that chance would spell. */
 export function privacyLeaks(text: string, secrets: readonly string[] = []): string[] {
