@@ -15,7 +15,7 @@ import { CallService } from './domain/calls/call-service.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
 import { VoiceAuthError } from './domain/errors.js';
 import { type Doorbell, type ErasureBell, NO_DOORBELL } from './domain/ports/doorbell.js';
-import { calibrationSchema } from './domain/scoring/calibration.js';
+import { type Calibration, calibrationSchema } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
 import { TimerWheel } from './domain/timing/timer-wheel.js';
 import { PeopleInMemory } from './domain/users/people-in-memory.js';
@@ -101,7 +101,6 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       closers.push({ name: 'inference', close: () => modelOpening.value.drain(PART_CLOSE_MS) });
     }
     const [storage, model] = [opened(storageOpening), opened(modelOpening)];
-    warnOfOtherDetector(model, logger);
     const { ring, developmentKey } = await readApiKeys(config);
     const decoder = new WorkerRecordingDecoder(config.recordings);
     closers.push({ name: 'decoder', close: () => decoder.close() });
@@ -117,6 +116,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       onChange: (active) => metrics.activeCalls.set(active),
     });
     const scorer = createScorer(model.package);
+    warnOfOtherDetector(scorer.calibration, model, logger);
     const drift = new DriftMonitor({ scorer, metrics });
     const parts = {
       store: storage.store,
@@ -124,7 +124,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       detector: model.detector,
       scorer,
       drift,
-      calls: createCallSources({ vapi: config.vapiListen, outbound: config.outbound, metrics, logger }),
+      sources: createCallSources({ vapi: config.vapiListen, outbound: config.outbound, metrics, logger }),
       fetcher,
       decoder,
       work,
@@ -138,9 +138,8 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
     const calls = new CallService({
       ...parts,
       config: config.verification,
-      calls: config.calls,
+      callsConfig: config.calls,
       callStore: storage.calls,
-      sources: parts.calls,
       enrollment,
       doorbell: link ? doorbellOf(link) : NO_DOORBELL,
       timers,
@@ -333,9 +332,7 @@ function warnOfDevelopmentSwitches(config: Config, logger: Logger): void {
 }
 
 /** What a score is worth was measured with one detector's idea of speech. */
-function warnOfOtherDetector(model: OpenEmbedder, logger: Logger): void {
-  const fitted = calibrationSchema.safeParse(model.package.calibration);
-  const fittedWith = fitted.success ? fitted.data.speechDetector : undefined;
+function warnOfOtherDetector({ speechDetector: fittedWith }: Calibration, model: OpenEmbedder, logger: Logger): void {
   if (fittedWith === undefined || fittedWith === model.speechDetectorId) return;
   logger.warn(
     { event: 'other_speech_detector', fittedWith, running: model.speechDetectorId },

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromFloat32Bytes } from '../audio/float32-bytes.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import { MODEL_ID_PATTERN, type ModelManifest, parseManifest } from './manifest.js';
 
@@ -227,8 +228,7 @@ async function readCohort(
   }
   const problem = compareDigest(createHash('sha256').update(bytes).digest('hex'), manifest.cohort.sha256);
   if (problem) return { problem };
-  const rows = new Float32Array(expected / 4);
-  for (let i = 0; i < rows.length; i++) rows[i] = bytes.readFloatLE(i * 4);
+  const rows = fromFloat32Bytes(bytes);
   for (let row = 0; row < manifest.cohort.count; row++) {
     const length = Math.hypot(...rows.subarray(row * size, (row + 1) * size));
     if (!(Math.abs(length - 1) <= UNIT_TOLERANCE)) return { problem: `embedding ${row} is not of unit length` };

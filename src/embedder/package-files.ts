@@ -6,6 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { access, constants, open, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { toFloat32Bytes } from '../audio/float32-bytes.js';
 import { parseManifest } from './manifest.js';
 import { ModelPackageError } from './model-package.js';
 
@@ -40,8 +41,7 @@ export async function requireWritable(folder: string): Promise<void> {
  * out of the way first; a cohort that is the same as before leaves it. Throws `ModelPackageError`.
  */
 export async function installCohort(folder: string, { rows, count, command }: MadeCohort): Promise<InstalledCohort> {
-  const bytes = Buffer.alloc(rows.length * 4);
-  for (const [index, value] of rows.entries()) bytes.writeFloatLE(value, index * 4);
+  const bytes = toFloat32Bytes(rows);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const manifestPath = join(folder, 'manifest.json');
   const text = await readFile(manifestPath, 'utf8').catch(() => '');

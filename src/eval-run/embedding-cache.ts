@@ -7,6 +7,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { fromFloat32Bytes, toFloat32Bytes } from '../audio/float32-bytes.js';
 
 export interface EmbeddedSegment {
   /** Net speech the embedding was made from. */
@@ -45,7 +46,10 @@ export class EmbeddingCache {
       const file = fileSchema.parse(JSON.parse(await readFile(this.path(key), 'utf8')));
       const segments = Object.entries(file.segments).map(
         ([name, segment]) =>
-          [name, { netSpeechMs: segment.netSpeechMs, embedding: fromBase64(segment.embedding) }] as const,
+          [
+            name,
+            { netSpeechMs: segment.netSpeechMs, embedding: fromFloat32Bytes(Buffer.from(segment.embedding, 'base64')) },
+          ] as const,
       );
       return { netSpeechMs: file.netSpeechMs, segments: new Map(segments) };
     } catch {
@@ -58,7 +62,7 @@ export class EmbeddingCache {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     const segments = [...recording.segments].map(([name, { netSpeechMs, embedding }]) => [
       name,
-      { netSpeechMs, embedding: toBase64(embedding) },
+      { netSpeechMs, embedding: Buffer.from(toFloat32Bytes(embedding)).toString('base64') },
     ]);
     const text = JSON.stringify({ netSpeechMs: recording.netSpeechMs, segments: Object.fromEntries(segments) });
     const temporary = join(this.folder, `${key}.${randomUUID()}.tmp`);
@@ -74,15 +78,4 @@ export class EmbeddingCache {
   private path(key: string): string {
     return join(this.folder, `${key}.json`);
   }
-}
-
-function toBase64(embedding: Float32Array): string {
-  const bytes = Buffer.alloc(embedding.length * 4);
-  embedding.forEach((value, index) => void bytes.writeFloatLE(value, index * 4));
-  return bytes.toString('base64');
-}
-
-function fromBase64(text: string): Float32Array {
-  const bytes = Buffer.from(text, 'base64');
-  return Float32Array.from({ length: bytes.length >> 2 }, (_, index) => bytes.readFloatLE(index * 4));
 }

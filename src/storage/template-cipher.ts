@@ -6,6 +6,7 @@
  * authenticated too. The plain text is the embedding as little-endian float32.
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { fromFloat32Bytes, toFloat32Bytes } from '../audio/float32-bytes.js';
 import { VoiceAuthError } from '../domain/errors.js';
 import { StorageError } from './storage-error.js';
 
@@ -66,7 +67,7 @@ export class TemplateCipher {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#key(this.#keyId), nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(additionalData(header, context));
-    const encrypted = [cipher.update(toBytes(embedding)), cipher.final()];
+    const encrypted = [cipher.update(toFloat32Bytes(embedding)), cipher.final()];
     return Buffer.concat([header, nonce, ...encrypted, cipher.getAuthTag()]);
   }
 
@@ -115,17 +116,9 @@ function additionalData(header: Buffer, context: TemplateContext): Buffer {
   return Buffer.concat([header, Buffer.from(JSON.stringify(fields), 'utf8')]);
 }
 
-function toBytes(embedding: Float32Array): Buffer {
-  const bytes = Buffer.alloc(embedding.length * 4);
-  for (const [index, value] of embedding.entries()) bytes.writeFloatLE(value, index * 4);
-  return bytes;
-}
-
 function toEmbedding(bytes: Buffer): Float32Array {
   if (bytes.length === 0 || bytes.length % 4 !== 0) throw undecryptable('it is not an embedding');
-  const embedding = new Float32Array(bytes.length / 4);
-  for (let index = 0; index < embedding.length; index++) embedding[index] = bytes.readFloatLE(index * 4);
-  return embedding;
+  return fromFloat32Bytes(bytes);
 }
 
 function undecryptable(why: string): VoiceAuthError {

@@ -119,7 +119,6 @@ describe('a mix of caller and agent', () => {
       callId: undefined,
       userId: world.userId,
       callerNumber: undefined,
-      correlationId: 'expect-0001',
     });
     const audio = new ToyCall();
     expect(await here.service.admit({ platform: 'twilio', token: ticket.token, source: audio })).toBe(true);

@@ -510,7 +510,6 @@ describe('a stream that dials us', () => {
       callId: undefined,
       userId: world.userId,
       callerNumber: undefined,
-      correlationId: 'expect-0001',
     });
     const call = factsOf({ platform: 'twilio', callId: ticket.callId, listenUrl: undefined });
     // Asked before the stream is there, and waits for it.
@@ -554,7 +553,6 @@ describe('a stream that dials us', () => {
       callId: `expected-${randomUUID()}`,
       userId: world.userId,
       callerNumber: undefined,
-      correlationId: 'expect-0002',
     });
     const call = factsOf({ platform: 'telnyx', callId, listenUrl: undefined });
     await expect(here.service.verify(questionOf(call, { deadlineMs: 400 }))).rejects.toMatchObject({

@@ -108,7 +108,7 @@ describe('a live call', () => {
     const refused = new VoiceAuthError('ListenConnectionError', 'The listen socket was refused');
     for (const error of [refused, new Error(`getaddrinfo ENOTFOUND ${LISTEN_URL}`)]) {
       const failing = new ToyService(world.store, {
-        parts: { calls: { vapiListen: () => ({ open: () => Promise.reject(error) }) } },
+        parts: { sources: { vapiListen: () => ({ open: () => Promise.reject(error) }) } },
       });
       const { result } = await failing.verifyCall(world.userId);
       await expect(result).rejects.toMatchObject({ code: 'ListenConnectionError' });

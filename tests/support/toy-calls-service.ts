@@ -41,7 +41,7 @@ export class ToyProcess {
     const { embedder, detector, enrollment, metrics, shutdown, logger } = this.toys;
     this.service = new CallService({
       config: this.toys.verificationConfig,
-      calls: { ...CALLS, ...options.calls },
+      callsConfig: { ...CALLS, ...options.calls },
       store,
       callStore,
       sources: {

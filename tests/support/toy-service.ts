@@ -96,7 +96,7 @@ export class ToyService {
       embedder: this.embedder,
       detector: this.detector,
       scorer: this.scorer,
-      calls: {
+      sources: {
         vapiListen: () => {
           this.dialled++;
           return this.nextCall;

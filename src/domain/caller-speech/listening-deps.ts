@@ -12,7 +12,7 @@ export interface ListeningDeps extends RecordingDeps {
   readonly embedder: SpeakerEmbedder;
   readonly detector: SpeechDetector;
   readonly scorer: SpeakerScorer;
-  readonly calls: CallSourceFactory;
+  readonly sources: CallSourceFactory;
   /** Enrollments and verifications in progress, counted together. */
   readonly work: WorkLimit;
   readonly metrics: Metrics;

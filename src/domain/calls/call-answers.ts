@@ -1,7 +1,7 @@
 /** What a question about a call comes to, in the process that listens to it: who is meant, what was heard, and the record. */
 import type { CallsConfig, VerificationConfig } from '../../config/config.js';
 import type { EnrollmentResult, EnrollmentUseCase, HeardCall } from '../enrollment/enrollment.js';
-import { type ErrorCode, VoiceAuthError, validationError } from '../errors.js';
+import { type ErrorCode, VoiceAuthError } from '../errors.js';
 import type { AuthStore, EnrolledUser } from '../ports/auth-store.js';
 import type { StoredAnswer } from '../ports/call-store.js';
 import {
@@ -10,7 +10,7 @@ import {
   type Finding,
   nothingHeard,
 } from '../verification/attempt-recorder.js';
-import { examineClaim, thresholdOf } from '../verification/claim.js';
+import { examineClaim, lockOf, thresholdOf } from '../verification/claim.js';
 import type { VerificationResult } from '../verification/verification.js';
 import type { CallDesk } from './call-desk.js';
 import { newUserIdOf } from './call-ids.js';
@@ -20,7 +20,7 @@ import type { CallQuestion, UnclearCaller } from './calls.js';
 
 export interface CallAnswersDeps {
   readonly config: VerificationConfig;
-  readonly calls: CallsConfig;
+  readonly callsConfig: CallsConfig;
   readonly desk: CallDesk;
   readonly store: AuthStore;
   readonly recorder: AttemptRecorder;
@@ -55,8 +55,6 @@ interface FoundOut {
 
 /** Errors that do not tell whether something was written. */
 const UNSURE: ReadonlySet<ErrorCode> = new Set(['DatabaseUnavailable', 'InternalError']);
-
-const USER_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class CallAnswers {
   private readonly deps: CallAnswersDeps;
@@ -210,7 +208,7 @@ export class CallAnswers {
   /** Throws `AccountLockedError` for somebody who is locked out, once that is recorded as an attempt. */
   private async refuseLocked(question: CallQuestion, user: EnrolledUser, means: EnrollMeans): Promise<void> {
     const { threshold } = this.deps.config;
-    if (!user.voiceprint || user.lockedUntil === undefined || user.lockedUntil.getTime() <= Date.now()) return;
+    if (!user.voiceprint || !lockOf(user)) return;
     await this.attempt(question, { user, threshold }, means);
   }
 
@@ -223,7 +221,7 @@ export class CallAnswers {
     const claimed = await this.claimed(question, named, means);
     if (typeof claimed === 'string' || claimed.kind === 'ambiguous_caller') return claimed;
     // Without a number there would be no way to find this person again.
-    const mayBeNew = this.deps.calls.enrollNewNumbers && question.call.callerNumber !== undefined;
+    const mayBeNew = this.deps.callsConfig.enrollNewNumbers && question.call.callerNumber !== undefined;
     return mayBeNew ? newUserIdOf(means.attemptId) : claimed;
   }
 
@@ -236,7 +234,8 @@ export class CallAnswers {
     user: EnrolledUser | undefined,
     { userId, persist }: EnrollMeans,
   ): Promise<string | undefined> {
-    if (callerNumber === undefined || user?.phone !== undefined || !this.deps.calls.enrollNewNumbers) return undefined;
+    if (callerNumber === undefined || user?.phone !== undefined || !this.deps.callsConfig.enrollNewNumbers)
+      return undefined;
     const owner = await persist(() => this.deps.desk.userOfNumber(callerNumber));
     if (owner === 'unknown_caller' || owner === userId) return callerNumber;
     throw new VoiceAuthError('EnrollmentConflict', "The caller's number belongs to another enrolled user");
@@ -255,11 +254,9 @@ export class CallAnswers {
     { session, persist }: Means,
   ): Promise<string | UnclearCaller> {
     if (named !== undefined) {
-      const userId = named.toLowerCase();
-      if (!USER_ID.test(userId)) throw validationError([{ path: 'userId', message: 'must be a UUID' }]);
       // Whom this call was asked about is whom it will be asked about again.
-      if (session) session.claimedUserId = userId;
-      return userId;
+      if (session) session.claimedUserId = named;
+      return named;
     }
     if (session?.claimedUserId !== undefined) return session.claimedUserId;
     const found = await persist(() => this.deps.desk.userOfNumber(call.callerNumber));

@@ -15,7 +15,7 @@ import { CallSession, type CallSessionDeps, type CallSessionEnd } from './call-s
 import type { CallFacts } from './calls.js';
 
 export interface CallDeskDeps extends Omit<CallSessionDeps, 'onEnd' | 'acceptFreshMs'> {
-  readonly calls: CallsConfig;
+  readonly callsConfig: CallsConfig;
   readonly store: AuthStore;
   readonly callStore: CallStore;
   readonly sources: CallSourceFactory;
@@ -62,7 +62,7 @@ export class CallDesk {
   /** Whether one more call would be refused. */
   get isFull(): boolean {
     const replaceable = ({ over, session }: Entry) => over || session.ended;
-    return this.entries.size >= this.deps.calls.maxSessions && ![...this.entries.values()].some(replaceable);
+    return this.entries.size >= this.deps.callsConfig.maxSessions && ![...this.entries.values()].some(replaceable);
   }
 
   sessions(): CallSession[] {
@@ -89,8 +89,8 @@ export class CallDesk {
     // The URL is checked before anything is written.
     const source = this.sourceOf(facts);
     this.requireRoom(name);
-    const { calls, callStore, owner } = this.deps;
-    const hold = await callStore.beginCall(keyOf(facts), { owner, leaseMs: calls.leaseMs });
+    const { callsConfig, callStore, owner } = this.deps;
+    const hold = await callStore.beginCall(keyOf(facts), { owner, leaseMs: callsConfig.leaseMs });
     this.hold(facts, hold, source);
   }
 
@@ -110,17 +110,17 @@ export class CallDesk {
     let entry = this.entries.get(name);
     if (!entry) {
       this.requireRoom(name);
-      const { logger, calls, timers, onCall } = this.deps;
+      const { logger, callsConfig, timers, onCall } = this.deps;
       const key = keyOf(facts);
       const session = new CallSession(key, {
         ...this.deps,
-        acceptFreshMs: calls.acceptFreshMs,
+        acceptFreshMs: callsConfig.acceptFreshMs,
         onEnd: (end) => this.audioEnded(key, end),
       });
       entry = {
         session,
         over: false,
-        timer: timers.schedule(calls.maxCallMs, () => this.endSoon(key)),
+        timer: timers.schedule(callsConfig.maxCallMs, () => this.endSoon(key)),
       };
       this.entries.set(name, entry);
       this.countSessions();
@@ -130,7 +130,7 @@ export class CallDesk {
     const { session } = entry;
     if (userId !== undefined) session.claimedUserId = userId;
     if (source && !entry.over && session.needsSource) {
-      this.keepFor(entry, this.deps.calls.maxCallMs, () => this.endSoon(session.key));
+      this.keepFor(entry, this.deps.callsConfig.maxCallMs, () => this.endSoon(session.key));
       withCorrelation({ correlationId: facts.correlationId, callId: facts.callId }, () => session.listen(source));
       void this.claimExpected(session, facts.callerNumber);
     }
@@ -227,7 +227,7 @@ export class CallDesk {
 
   private requireRoom(name: string): void {
     if (this.closed) throw new VoiceAuthError('Busy', 'The service is shutting down', { retryAfterSeconds: 1 });
-    if (this.entries.has(name) || this.entries.size < this.deps.calls.maxSessions) return;
+    if (this.entries.has(name) || this.entries.size < this.deps.callsConfig.maxSessions) return;
     const ended =
       [...this.entries].find(([, { over }]) => over) ?? [...this.entries].find(([, { session }]) => session.ended);
     if (!ended) throw new VoiceAuthError('Busy', 'Too many calls at once', { retryAfterSeconds: 5 });
@@ -240,7 +240,7 @@ export class CallDesk {
       const oldest = this.foreign.keys().next();
       if (!oldest.done) this.foreign.delete(oldest.value);
     }
-    this.foreign.set(name, performance.now() + Math.min(FOREIGN_MS, this.deps.calls.leaseMs));
+    this.foreign.set(name, performance.now() + Math.min(FOREIGN_MS, this.deps.callsConfig.leaseMs));
   }
 
   /** The end of a call's time here: what is said of it later is said without what was heard. */

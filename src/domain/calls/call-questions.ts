@@ -21,7 +21,7 @@ import type { CallFacts, CallQuestion } from './calls.js';
 
 export interface CallQuestionsDeps {
   readonly config: VerificationConfig;
-  readonly calls: CallsConfig;
+  readonly callsConfig: CallsConfig;
   readonly desk: CallDesk;
   readonly answers: CallAnswers;
   readonly callStore: CallStore;
@@ -247,7 +247,7 @@ export class CallQuestions {
     asked: Asked,
     { fingerprint, deadline }: { readonly fingerprint: string; readonly deadline: number },
   ): Promise<CallAsked | undefined> {
-    const { desk, callStore, owner, calls } = this.deps;
+    const { desk, callStore, owner, callsConfig } = this.deps;
     const args = {
       userId: asked.userId,
       threshold: asked.kind === 'verify' ? asked.threshold : undefined,
@@ -270,7 +270,7 @@ export class CallQuestions {
         deadlineMs: deadline - performance.now(),
         asker: owner,
         mayListen: desk.canListen(call),
-        leaseMs: calls.leaseMs,
+        leaseMs: callsConfig.leaseMs,
       }),
     );
   }

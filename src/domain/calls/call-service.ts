@@ -36,7 +36,7 @@ import type {
 
 export interface CallServiceDeps {
   readonly config: VerificationConfig;
-  readonly calls: CallsConfig;
+  readonly callsConfig: CallsConfig;
   readonly store: AuthStore;
   readonly callStore: CallStore;
   readonly sources: CallSourceFactory;
@@ -80,7 +80,7 @@ export class CallService implements CallsUseCase, StreamsUseCase {
       ...deps,
       owner,
       desk: this.desk,
-      leaseMs: deps.calls.leaseMs,
+      leaseMs: deps.callsConfig.leaseMs,
       onQuestions: (questions, polledAtMs) => this.questions.answerFor(questions, polledAtMs),
     });
     deps.doorbell.onRing(() => {
@@ -158,7 +158,7 @@ export class CallService implements CallsUseCase, StreamsUseCase {
       platform,
       callId: name,
       token,
-      ttlMs: this.deps.calls.streamTokenMs,
+      ttlMs: this.deps.callsConfig.streamTokenMs,
       userId: known ? claimed : undefined,
     });
     return { callId: name, token, expiresAt };
@@ -168,9 +168,12 @@ export class CallService implements CallsUseCase, StreamsUseCase {
     if (this.draining) throw new VoiceAuthError('Busy', 'The service is shutting down', { retryAfterSeconds: 1 });
     // No database is needed to tell that it was not issued here.
     if (!TOKEN.test(token)) return false;
-    const { callStore, calls } = this.deps;
+    const { callStore, callsConfig } = this.deps;
     if (this.desk.isFull) throw new VoiceAuthError('Busy', 'Too many calls at once', { retryAfterSeconds: 5 });
-    const redeemed = await callStore.redeemStream({ platform, token }, { owner: this.owner, leaseMs: calls.leaseMs });
+    const redeemed = await callStore.redeemStream(
+      { platform, token },
+      { owner: this.owner, leaseMs: callsConfig.leaseMs },
+    );
     if (!redeemed) return false;
     const facts = factsOf({ platform, callId: redeemed.callId }, redeemed.callId);
     try {

@@ -114,7 +114,6 @@ export interface StreamRequest {
   readonly callId: string | undefined;
   readonly userId: string | undefined;
   readonly callerNumber: string | undefined;
-  readonly correlationId: string;
 }
 
 export interface StreamTicket {

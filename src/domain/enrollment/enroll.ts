@@ -3,8 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { EnrollmentConfig } from '../../config/config.js';
 import { withSpan } from '../../observability/tracing.js';
 import { CallerSpeech, type HeardSpeech } from '../caller-speech/caller-speech.js';
-import { listenToCall } from '../caller-speech/listen-to-call.js';
-import { listenToRecording } from '../caller-speech/listen-to-recording.js';
+import { listen } from '../caller-speech/listen.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
 import { accountLocked, asVoiceAuthError, VoiceAuthError } from '../errors.js';
@@ -13,6 +12,7 @@ import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { poolEmbeddings } from '../scoring/embedding.js';
 import { linkSignals } from '../timing/linked-signal.js';
+import { lockOf, modelMismatch } from '../verification/claim.js';
 import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
 import { requireEnrollmentQuality } from './enrollment-quality.js';
 
@@ -55,7 +55,8 @@ export class Enrollment implements EnrollmentUseCase {
     const replaced = foreignModel(before, embedder.modelId);
     if (replaced !== undefined && !request.replaceModel) throw modelMismatch(replaced, embedder.modelId);
     refuseOtherPhone(before, request.phone);
-    refuseLocked(before);
+    const lockedUntil = lockOf(before);
+    if (lockedUntil) throw accountLocked(lockedUntil);
     const taken = before?.samples.find(({ id }) => id === request.sampleId);
     if (before && taken) {
       const { length } = before.samples;
@@ -135,7 +136,7 @@ export class Enrollment implements EnrollmentUseCase {
     user: EnrolledUser | undefined,
     inference: InferenceOptions & { readonly signal: AbortSignal },
   ): Promise<HeardSpeech> {
-    const { config, detector, calls, fetcher, decoder, recordings, metrics } = this.deps;
+    const { config, detector, metrics } = this.deps;
     const { source } = request;
     const { signal } = inference;
     if (source.kind === 'call') {
@@ -151,20 +152,10 @@ export class Enrollment implements EnrollmentUseCase {
       onFault: () => fault.abort(),
       onDropped: (frames) => metrics.framesDropped.inc({ cause: 'backlog' }, frames),
     });
-    if (source.kind === 'listen_url') {
-      const timeoutMs = Math.min(config.listenTimeoutMs, (source.maxSeconds ?? Number.POSITIVE_INFINITY) * 1000);
-      const end = await listenToCall(calls.vapiListen(source.listenUrl), speech, {
-        timeoutMs,
-        connectTimeoutMs: config.connectTimeoutMs,
-        signal,
-        enough: fault.signal,
-      });
-      signal.throwIfAborted();
-      await speech.finish();
-      if (end === 'mixed') throw mixedAudio();
-      return speech;
-    }
-    await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
+    const end = await listen(source, speech, this.deps, { signal, enough: fault.signal });
+    signal.throwIfAborted();
+    await speech.finish();
+    if (end === 'mixed') throw mixedAudio();
     return speech;
   }
 
@@ -196,14 +187,6 @@ function foreignModel(user: EnrolledUser | undefined, modelId: string): string |
   return user?.voiceprint && user.voiceprint.modelId !== modelId ? user.voiceprint.modelId : undefined;
 }
 
-function modelMismatch(voiceprint: string, service: string): VoiceAuthError {
-  return new VoiceAuthError(
-    'VoiceprintModelMismatch',
-    'The voiceprint was made by another model: enroll the person anew with replaceModel',
-    { details: { voiceprint, service } },
-  );
-}
-
 function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefined): void {
   if (!user || phone === undefined || user.phone === undefined || user.phone === phone) return;
   throw new VoiceAuthError('EnrollmentConflict', 'The user is registered with another phone number');
@@ -212,8 +195,4 @@ function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefi
 function keptSamples(samples: readonly VoiceSample[]): readonly VoiceSample[] {
   const [anchor, ...others] = samples;
   return anchor ? [anchor, ...others.slice(-(MAX_SAMPLES - 2))] : [];
-}
-
-function refuseLocked(user: EnrolledUser | undefined): void {
-  if (user?.lockedUntil && user.lockedUntil.getTime() > Date.now()) throw accountLocked(user.lockedUntil);
 }

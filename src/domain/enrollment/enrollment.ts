@@ -1,12 +1,9 @@
 /** What an enrollment is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
 import type { HeardSpeech } from '../caller-speech/caller-speech.js';
+import type { ListeningSource } from '../caller-speech/listen.js';
 import type { EnrolledUser } from '../ports/auth-store.js';
 
-export type EnrollmentSource =
-  | { readonly kind: 'audio_url'; readonly audioUrl: string; readonly channel: 0 | 1 | undefined }
-  | { readonly kind: 'upload'; readonly bytes: Uint8Array; readonly channel: 0 | 1 | undefined }
-  | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined }
-  | { readonly kind: 'call'; readonly hear: HearCall };
+export type EnrollmentSource = ListeningSource | { readonly kind: 'call'; readonly hear: HearCall };
 
 /** What was heard of a running call. */
 export interface HeardCall {

@@ -12,20 +12,26 @@ export type Claim =
 
 /** Throws `VoiceprintModelMismatch` for a voiceprint of another model. */
 export function examineClaim(user: EnrolledUser, modelId: string): Claim {
-  if (user.lockedUntil && user.lockedUntil.getTime() > Date.now()) {
-    return { kind: 'settled', finding: nothingHeard('reject', 'locked_out') };
-  }
+  if (lockOf(user)) return { kind: 'settled', finding: nothingHeard('reject', 'locked_out') };
   if (!user.voiceprint) return { kind: 'settled', finding: nothingHeard('inconclusive', 'not_enrolled') };
   if (user.voiceprint.modelId !== modelId) {
-    throw new VoiceAuthError(
-      'VoiceprintModelMismatch',
-      'The voiceprint was made by another model: enroll the person anew with replaceModel',
-      {
-        details: { voiceprint: user.voiceprint.modelId, service: modelId },
-      },
-    );
+    throw modelMismatch(user.voiceprint.modelId, modelId);
   }
   return { kind: 'listen', voiceprint: user.voiceprint };
+}
+
+/** Until when somebody is locked out; undefined = they are not. */
+export function lockOf(user: EnrolledUser | undefined): Date | undefined {
+  return user?.lockedUntil && user.lockedUntil.getTime() > Date.now() ? user.lockedUntil : undefined;
+}
+
+/** `VoiceprintModelMismatch` with both model ids. */
+export function modelMismatch(voiceprint: string, service: string): VoiceAuthError {
+  return new VoiceAuthError(
+    'VoiceprintModelMismatch',
+    'The voiceprint was made by another model: enroll the person anew with replaceModel',
+    { details: { voiceprint, service } },
+  );
 }
 
 /** The threshold asked for, or the configured one. Throws `ValidationError` for a laxer one than configured. */

@@ -1,10 +1,8 @@
 /** What a verification is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
+import type { ListeningSource } from '../caller-speech/listen.js';
 import type { Decision, Reason } from './decision.js';
 
-export type VerificationSource =
-  | { readonly kind: 'listen_url'; readonly listenUrl: string; readonly maxSeconds: number | undefined }
-  | { readonly kind: 'audio_url'; readonly audioUrl: string; readonly channel: 0 | 1 | undefined }
-  | { readonly kind: 'upload'; readonly bytes: Uint8Array; readonly channel: 0 | 1 | undefined };
+export type VerificationSource = ListeningSource;
 
 export interface VerificationRequest {
   readonly userId: string;

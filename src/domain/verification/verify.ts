@@ -7,8 +7,7 @@ import type { VerificationConfig } from '../../config/config.js';
 import type { Logger } from '../../observability/logger.js';
 import { withSpan } from '../../observability/tracing.js';
 import { CallerSpeech } from '../caller-speech/caller-speech.js';
-import { type ListeningEnd, listenToCall } from '../caller-speech/listen-to-call.js';
-import { listenToRecording } from '../caller-speech/listen-to-recording.js';
+import { listen, listenMs } from '../caller-speech/listen.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
@@ -18,12 +17,7 @@ import { AttemptRecorder, type Finding } from './attempt-recorder.js';
 import { CallLooks, givenUp, summariseLooks } from './call-looks.js';
 import { examineClaim, lookRule, thresholdOf } from './claim.js';
 import type { DriftMonitor } from './drift-monitor.js';
-import type {
-  VerificationRequest,
-  VerificationResult,
-  VerificationSource,
-  VerificationUseCase,
-} from './verification.js';
+import type { VerificationRequest, VerificationResult, VerificationUseCase } from './verification.js';
 
 export interface VerificationDeps extends ListeningDeps {
   readonly drift?: DriftMonitor;
@@ -93,8 +87,7 @@ export class Verification implements VerificationUseCase {
     const enough = new AbortController();
     const live = source.kind === 'listen_url';
     // Whatever still waits when the answer is overdue is dropped; see FINISH_MS.
-    const listenMs = Math.min(config.listenTimeoutMs, listenLimitMs(source));
-    const overdue = AbortSignal.timeout(listenMs + FINISH_MS);
+    const overdue = AbortSignal.timeout(listenMs(source, config) + FINISH_MS);
     const inference: InferenceOptions = {
       priority: live ? 'live' : 'upload',
       signal: AbortSignal.any([signal, overdue]),
@@ -141,7 +134,7 @@ export class Verification implements VerificationUseCase {
     });
     const ticker = watched ? setInterval(report, PROGRESS_EVERY_MS) : undefined;
     try {
-      const end = await this.listen(request, speech, { signal, enough: enough.signal, listenMs });
+      const end = await listen(source, speech, this.deps, { signal, enough: enough.signal });
       if (end !== 'aborted' && !looks.decided) {
         await speech.finish();
         await looks.finalLook(speech);
@@ -160,30 +153,4 @@ export class Verification implements VerificationUseCase {
       watched = false;
     }
   }
-
-  private async listen(
-    request: VerificationRequest,
-    speech: CallerSpeech,
-    limits: { readonly signal: AbortSignal; readonly enough: AbortSignal; readonly listenMs: number },
-  ): Promise<ListeningEnd> {
-    const { config, calls, fetcher, decoder, recordings } = this.deps;
-    const { source } = request;
-    const { signal, enough, listenMs } = limits;
-    if (source.kind !== 'listen_url') {
-      await listenToRecording(source, speech, { fetcher, decoder, recordings, signal });
-      return 'recording_end';
-    }
-    return listenToCall(calls.vapiListen(source.listenUrl), speech, {
-      timeoutMs: listenMs,
-      connectTimeoutMs: config.connectTimeoutMs,
-      signal,
-      enough,
-    });
-  }
-}
-
-function listenLimitMs(source: VerificationSource): number {
-  return source.kind === 'listen_url' && source.maxSeconds !== undefined
-    ? source.maxSeconds * 1000
-    : Number.POSITIVE_INFINITY;
 }

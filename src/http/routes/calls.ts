@@ -41,7 +41,6 @@ export function callRoutes(operations: Operations, { calls, streams, streamGuide
         callId: body.callId,
         userId: body.userId,
         callerNumber: body.phone,
-        correlationId: context.correlationId,
       });
       const { url, twiml, hint } = streamGuide(platform, ticket.token);
       return answer({
