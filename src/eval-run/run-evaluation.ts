@@ -75,6 +75,7 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
   const chosen = chooseTrials(plan.corpora, plan.trials);
   const service = await openServicePath(run.service);
   try {
+    requireWindow(plan, service);
     const noise = plan.noiseFolder === undefined ? undefined : await readNoise(plan.noiseFolder, service, run.signal);
     const possible = await possibleDegradations(plan, run, { noise, notes });
     const recordings = chosen.flatMap(({ corpus }) => corpus.recordings);
@@ -112,6 +113,15 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
   } finally {
     await service.close();
   }
+}
+
+/** Throws for an amount of speech that the model takes none of: no recording could be embedded, however long it is. */
+function requireWindow(plan: EvaluationPlan, { minWindowMs, modelId }: ServicePath): void {
+  const asked = [...plan.enroll, ...plan.test].map((segment) => (segment.kind === 'all' ? Infinity : segment.seconds));
+  const leastMs = Math.min(...asked.map((seconds) => seconds * 1000), plan.maxSpeechMs);
+  if (leastMs >= minWindowMs) return;
+  const [found, needed] = [leastMs, minWindowMs].map((ms) => `${ms / 1000} s`);
+  throw new EvaluationError(`${found} of speech cannot be compared: ${modelId} takes ${needed} or more`);
 }
 
 async function possibleDegradations(

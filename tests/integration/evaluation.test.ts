@@ -100,6 +100,16 @@ describe('runEvaluation', { timeout: 180_000 }, () => {
     expect(renderReport(results)).toContain('gsm was skipped');
   });
 
+  it('refuses less speech than the model takes before anything is heard', async () => {
+    const short = { kind: 'last', seconds: 1 } as const;
+    const onProgress = () => expect.unreachable('nothing is heard');
+    for (const plan of [{ test: [{ kind: 'all' } as const, short] }, { enroll: [short] }, { maxSpeechMs: 1000 }]) {
+      await expect(evaluate(plan, { onProgress })).rejects.toThrow(
+        /^1 s of speech cannot be compared: .* takes 1\.5 s/,
+      );
+    }
+  });
+
   it('takes embeddings from the cache, adds what is missing, and gives the same figures', async () => {
     const cacheFolder = join(folder, 'second-cache');
     const first = await evaluate({}, { cacheFolder });
