@@ -56,12 +56,10 @@ export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<
 
 /** Erases people whose retention has ended, and removes old attempts, calls and counters, in steps until none is left. */
 async function keepHouse({ store, logger, attemptRetentionMs }: HousekeepingParts, signal: AbortSignal): Promise<void> {
-  // Without a limit nothing is old enough.
-  const attemptsBefore = new Date(attemptRetentionMs === undefined ? 0 : Date.now() - attemptRetentionMs);
   const total = { users: 0, attempts: 0 };
   try {
     for (let more = true; more && !signal.aborted; ) {
-      const removed = await store.purge(attemptsBefore);
+      const removed = await store.purge(attemptRetentionMs);
       total.users += removed.users;
       total.attempts += removed.attempts;
       more = removed.more;

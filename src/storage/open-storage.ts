@@ -52,7 +52,7 @@ export interface OpenStorageOptions extends OpenEmbeddedOptions {
 }
 
 /** What `va_ping` answers once the migrations this version needs have been applied. */
-const REQUIRED_SCHEMA_VERSION = 9;
+const REQUIRED_SCHEMA_VERSION = 10;
 const KEY_FILE = 'encryption.keys';
 const DATABASE_FOLDER = 'database';
 /** Never dialled: the shim answers before any network. */

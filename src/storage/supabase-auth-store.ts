@@ -44,8 +44,11 @@ import type { TemplateCipher } from './template-cipher.js';
 export interface StoreMaintenance {
   /** Number of the schema the database has. */
   schemaVersion(): Promise<number>;
-  /** Removes attempts older than the given date, users whose retention has ended, old calls and expired rate limits. */
-  purge(attemptsBefore: Date): Promise<Purged>;
+  /**
+   * Removes attempts of more than the given age (undefined = none), users whose retention has ended, old calls and expired
+   * rate limits, all by the database's clock.
+   */
+  purge(attemptRetentionMs: number | undefined): Promise<Purged>;
   /** Recomputes the hash chain of the audit trail. */
   verifyAuditChain(): Promise<AuditChain>;
   /** Everybody's voiceprint and samples of a model, without names (`readRecordedVoices`). */
@@ -203,8 +206,8 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     return { hits: row.hits, resetAt: new Date(row.resets_at) };
   }
 
-  async purge(attemptsBefore: Date): Promise<Purged> {
-    const args = { p_attempts_before: attemptsBefore.toISOString() };
+  async purge(attemptRetentionMs: number | undefined): Promise<Purged> {
+    const args = { p_attempt_retention_ms: attemptRetentionMs === undefined ? null : Math.round(attemptRetentionMs) };
     const row = await this.#database.call('va_purge', args, purgedRow);
     return { users: row.users, attempts: row.attempts, rateLimits: row.rate_limits, more: row.more };
   }

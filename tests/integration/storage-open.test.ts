@@ -133,7 +133,7 @@ describe('a Supabase project', () => {
   }
 
   it.each([
-    [200, { schema_version: 8 }],
+    [200, { schema_version: 9 }],
     [404, { code: 'PGRST202', message: 'Could not find the function public.va_ping', details: null, hint: null }],
   ])('without the migrations is refused at start (%i)', async (status, body) => {
     const opening = withProject(status, body, (config) => openStorage(config, storageOptions()));
@@ -152,7 +152,7 @@ describe('a Supabase project', () => {
   });
 
   it('is used when it has them', async () => {
-    await withProject(200, { schema_version: 9 }, async (config) => {
+    await withProject(200, { schema_version: 10 }, async (config) => {
       const storage = await openStorage(config, storageOptions());
       expect(storage.backend).toBe('supabase');
       await storage.store.ping();

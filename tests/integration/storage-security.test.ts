@@ -1,7 +1,7 @@
 /** What the database itself guarantees: who may touch what, the audit trail, templates that are bound to their rows. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Metrics } from '../../src/observability/metrics.js';
 import { DatabaseClient } from '../../src/storage/database-client.js';
 import { type EmbeddedDatabase, SqlError } from '../../src/storage/embedded/embedded-database.js';
@@ -28,6 +28,8 @@ const TABLES = [
   'call_sessions',
   'call_requests',
 ];
+
+const YEAR_MS = 365 * 86_400_000;
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let database: EmbeddedDatabase;
@@ -120,7 +122,7 @@ describe('access', () => {
       ['va_outdated_voiceprints', { p_model_id: 'm', p_limit: 5 }],
       ['va_erase_user', { p_user_id: userId, p_correlation_id: 'c', p_actor: 'a' }],
       ['va_rate_limit_hit', { p_key: 'k', p_window_ms: 1000 }],
-      ['va_purge', { p_attempts_before: new Date().toISOString() }],
+      ['va_purge', { p_attempt_retention_ms: 1 }],
       ['va_verify_audit_chain', {}],
       ['va_recorded_voices', { p_model_id: 'test-model', p_limit: 5 }],
       ['va_key_ids', {}],
@@ -214,11 +216,41 @@ describe('purge', () => {
     await store.recordAttempt(recent);
     await sql(`update voice_auth.auth_attempts set created_at = '2020-01-01' where id = $1`, [old.attemptId]);
     await sql('update voice_auth.users set retain_until = clock_timestamp() where id = $1', [expired]);
-    const purged = await store.purge(new Date('2021-01-01T00:00:00Z'));
+    const purged = await store.purge(YEAR_MS);
     expect(purged).toMatchObject({ users: 1, attempts: 1, more: false });
     expect(await store.findUser(expired)).toBeUndefined();
     const history = await store.authHistory(kept, { limit: 5, before: undefined });
     expect(history?.attempts.map(({ id }) => id)).toEqual([recent.attemptId]);
+  });
+
+  it('counts the age of attempts by the clock of the database', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    const recent = attemptOf(userId);
+    await store.recordAttempt(recent);
+    const ahead = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 2 * YEAR_MS);
+    try {
+      await store.purge(YEAR_MS);
+      await store.purge(undefined);
+    } finally {
+      ahead.mockRestore();
+    }
+    const history = await store.authHistory(userId, { limit: 5, before: undefined });
+    expect(history?.attempts.map(({ id }) => id)).toEqual([recent.attemptId]);
+    await expect(store.purge(0)).rejects.toMatchObject({ code: 'InternalError' });
+  });
+
+  it('is also done for servers of the former version, which name a date', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    const old = attemptOf(userId);
+    await store.recordAttempt(old);
+    await sql(`update voice_auth.auth_attempts set created_at = '2020-01-01' where id = $1`, [old.attemptId]);
+    const response = await createPostgrestShim(database)('http://db.invalid/rest/v1/rpc/va_purge', {
+      method: 'POST',
+      body: JSON.stringify({ p_attempts_before: '2020-01-02T00:00:00Z' }),
+    });
+    expect(await response.json()).toMatchObject({ attempts: 1, more: false });
   });
 
   it('goes step by step through a backlog, oldest first', async () => {
@@ -235,12 +267,11 @@ describe('purge', () => {
     await sql(
       `insert into voice_auth.users (id, retain_until) select gen_random_uuid(), now() from generate_series(1, 21)`,
     );
-    const before = new Date('2021-01-01T00:00:00Z');
-    expect(await store.purge(before)).toMatchObject({ users: 20, attempts: 1000, more: true });
+    expect(await store.purge(YEAR_MS)).toMatchObject({ users: 20, attempts: 1000, more: true });
     const left = await sql(`select created_at = timestamptz '2019-01-01 00:16:41' as newest
       from voice_auth.auth_attempts where correlation_id = 'backlog'`);
     expect(left).toEqual([{ newest: true }]);
-    expect(await store.purge(before)).toMatchObject({ users: 1, attempts: 1, more: false });
+    expect(await store.purge(YEAR_MS)).toMatchObject({ users: 1, attempts: 1, more: false });
   });
 
   it.each(['call_sessions', 'rate_limits'])('goes step by step through a backlog of %s too', async (table) => {
@@ -254,10 +285,9 @@ describe('purge', () => {
            select 'backlog-' || n, 1, now() - interval '1 second' from generate_series(1, 1001) n`,
     );
     const left = async () => (await sql(`select count(*)::int as n from voice_auth.${table}`))[0]?.n;
-    const before = new Date('2021-01-01T00:00:00Z');
-    expect(await store.purge(before)).toMatchObject({ more: true });
+    expect(await store.purge(YEAR_MS)).toMatchObject({ more: true });
     expect(await left()).toBe(1);
-    expect(await store.purge(before)).toMatchObject({ more: false });
+    expect(await store.purge(YEAR_MS)).toMatchObject({ more: false });
     expect(await left()).toBe(0);
   });
 
@@ -269,7 +299,7 @@ describe('purge', () => {
       select 'vapi', 'recent', request_id, 'verify', 'asker', 'f', '{"callerNumber": "+14155550100"}', deadline_at
       from (values ('over', now() - interval '1 second'), ('waits', now() + interval '1 hour'))
         as q (request_id, deadline_at)`);
-    await store.purge(new Date('2021-01-01T00:00:00Z'));
+    await store.purge(YEAR_MS);
     const left = await sql(`select request_id, args is not null as has_args from voice_auth.call_requests
       where call_id = 'recent' order by request_id`);
     expect(left).toEqual([
