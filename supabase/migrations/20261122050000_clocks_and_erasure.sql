@@ -1,4 +1,5 @@
--- How old an attempt is, the database says by its own clock: a server whose clock ran ahead had everybody's removed.
+-- How old an attempt is, the database says by its own clock: a server whose clock ran ahead had everybody's removed. And a
+-- lock that was set by a database's clock that ran ahead lasted until that time.
 
 create or replace function public.va_ping() returns jsonb
 language sql stable security definer set search_path = ''
@@ -61,3 +62,149 @@ $$;
 
 revoke execute on function public.va_purge(timestamptz, bigint) from public, anon, authenticated;
 grant execute on function public.va_purge(timestamptz, bigint) to service_role;
+
+alter table voice_auth.users add column locked_at timestamptz;
+
+-- Until when the user is locked; null: not, or not any more. A lock that begins further ahead than it is long was set by a
+-- clock that ran ahead, and is over; within that it holds, so that no small correction of the clock opens one. Of locks of
+-- before, and of those that an operator sets, it is not known when they began: they hold.
+create function voice_auth.lock_end(p_user voice_auth.users) returns timestamptz
+language sql stable set search_path = ''
+as $$
+  select case
+    when p_user.locked_until <= clock_timestamp() then null
+    when p_user.locked_at > clock_timestamp() + (p_user.locked_until - p_user.locked_at) then null
+    else p_user.locked_until end
+$$;
+
+revoke execute on function voice_auth.lock_end(voice_auth.users) from public, anon, authenticated, service_role;
+
+-- As before, with such a lock as one that has expired.
+create or replace function public.va_find_user(p_user_id uuid) returns jsonb
+language sql stable security definer set search_path = ''
+as $$
+  select jsonb_build_object(
+    'user_id', u.id,
+    'phone', u.phone,
+    'locked_until', voice_auth.lock_end(u),
+    'voiceprint', (
+      select jsonb_build_object(
+        'model_id', v.model_id,
+        'template', '\x' || encode(v.template, 'hex'),
+        'version', v.version,
+        'sample_count', v.sample_count,
+        'net_speech_ms', v.net_speech_ms)
+      from voice_auth.voiceprints v where v.user_id = u.id),
+    'samples', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'id', s.id,
+        'model_id', s.model_id,
+        'template', '\x' || encode(s.template, 'hex'),
+        'net_speech_ms', s.net_speech_ms) order by s.created_at, s.id)
+      from voice_auth.voice_samples s where s.user_id = u.id), '[]'::jsonb))
+  from voice_auth.users u where u.id = p_user_id
+$$;
+
+-- As before, with such a lock as one that has expired.
+create or replace function public.va_user_status(p_user_id uuid) returns jsonb
+language sql stable security definer set search_path = ''
+as $$
+  select jsonb_build_object(
+    'user_id', u.id,
+    'model_id', v.model_id,
+    'samples', coalesce(v.sample_count, 0),
+    'net_speech_ms', coalesce(v.net_speech_ms, 0),
+    'enrolled_at', v.created_at,
+    'locked_until', voice_auth.lock_end(u),
+    'failed_attempts', case when u.locked_until is not null and voice_auth.lock_end(u) is null then 0
+      else u.failed_attempts end,
+    'last_attempt', (
+      select to_jsonb(a) - 'user_id' from voice_auth.auth_attempts a
+      where a.user_id = u.id order by a.created_at desc, a.id desc limit 1))
+  from voice_auth.users u left join voice_auth.voiceprints v on v.user_id = u.id
+  where u.id = p_user_id
+$$;
+
+-- As before, with such a lock as one that has expired; notes when a lock begins.
+create or replace function public.va_record_attempt(
+  p_attempt_id uuid, p_user_id uuid, p_correlation_id text, p_call_id text, p_source text, p_decision text,
+  p_reason text, p_score double precision, p_threshold double precision, p_model_id text, p_net_speech_ms integer,
+  p_looks integer, p_latency_ms integer, p_max_failed_attempts integer, p_lockout_ms bigint,
+  p_voiceprint_version bigint
+) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  v_user voice_auth.users;
+  v_stored voice_auth.auth_attempts;
+  v_now timestamptz;
+  v_decision text := p_decision;
+  v_reason text := p_reason;
+  v_score double precision := p_score;
+  v_threshold double precision := p_threshold;
+  v_net_speech_ms integer := p_net_speech_ms;
+  v_looks integer := p_looks;
+  v_failed integer;
+  v_locked_until timestamptz;
+  v_locked_at timestamptz;
+  v_new boolean;
+begin
+  if p_max_failed_attempts is null or p_max_failed_attempts < 1 or p_lockout_ms is null or p_lockout_ms < 1 then
+    raise exception 'the lock-out rule is not usable' using errcode = '22023';
+  end if;
+  select * into v_user from voice_auth.users u where u.id = p_user_id for update;
+  if not found then
+    raise exception 'no such user' using errcode = 'VA004';
+  end if;
+  v_now := clock_timestamp();
+  v_locked_until := voice_auth.lock_end(v_user);
+  v_locked_at := case when v_locked_until is not null then v_user.locked_at end;
+  v_failed := case when v_user.locked_until is not null and v_locked_until is null then 0 else v_user.failed_attempts end;
+
+  select * into v_stored from voice_auth.auth_attempts a where a.id = p_attempt_id;
+  v_new := not found;
+  if not v_new then
+    if v_stored.user_id is distinct from p_user_id then
+      raise exception 'the attempt id is already used' using errcode = 'VA005';
+    end if;
+    v_decision := v_stored.decision;
+    v_reason := v_stored.reason;
+    v_score := v_stored.score;
+    v_threshold := v_stored.threshold;
+    v_net_speech_ms := v_stored.net_speech_ms;
+    v_looks := v_stored.looks;
+  else
+    if v_locked_until is not null then
+      v_decision := 'reject';
+      v_reason := 'locked_out';
+    elsif p_decision = 'accept' and not exists (
+        select from voice_auth.voiceprints v
+        where v.user_id = p_user_id and v.version = p_voiceprint_version and v.model_id = p_model_id) then
+      v_decision := 'inconclusive';
+      v_reason := 'not_enrolled';
+    elsif p_decision = 'accept' then
+      v_failed := 0;
+    elsif (p_decision = 'reject' and p_reason <> 'locked_out')
+        or (p_reason = 'low_quality' and p_score is not null) then
+      v_failed := v_failed + 1;
+      if v_failed >= p_max_failed_attempts then
+        v_locked_until := v_now + p_lockout_ms * interval '1 millisecond';
+        v_locked_at := v_now;
+      end if;
+    end if;
+    insert into voice_auth.auth_attempts (
+      id, user_id, correlation_id, call_id, source, decision, reason, score, threshold, model_id, net_speech_ms, looks,
+      latency_ms, created_at)
+    values (
+      p_attempt_id, p_user_id, p_correlation_id, p_call_id, p_source, v_decision, v_reason, p_score, p_threshold,
+      p_model_id, p_net_speech_ms, p_looks, p_latency_ms, v_now);
+    update voice_auth.users u
+    set failed_attempts = v_failed, locked_until = v_locked_until, locked_at = v_locked_at, updated_at = v_now
+    where u.id = p_user_id;
+  end if;
+  return jsonb_build_object(
+    'attempt_id', p_attempt_id, 'decision', v_decision, 'reason', v_reason, 'failed_attempts', v_failed,
+    'locked_until', v_locked_until, 'score', v_score, 'threshold', v_threshold, 'net_speech_ms', v_net_speech_ms,
+    'looks', v_looks, 'new', v_new);
+end
+$$;

@@ -9,6 +9,7 @@ import { createPostgrestShim } from '../../src/storage/postgrest-shim.js';
 import { SupabaseAuthStore } from '../../src/storage/supabase-auth-store.js';
 import { createEncryptionKeyEntry, TemplateCipher } from '../../src/storage/template-cipher.js';
 import {
+  acceptOf,
   attemptOf,
   enrollmentOf,
   openTestDatabase,
@@ -161,6 +162,45 @@ describe('what is stored', () => {
     await store.saveEnrollment(enrollmentOf(userId));
     await sql('update voice_auth.voiceprints set version = version + 1 where user_id = $1', [userId]);
     await expect(store.findUser(userId)).rejects.toMatchObject({ code: 'InternalError' });
+  });
+
+  it('holds a lock that begins further ahead than it is long for one of a clock that ran ahead', async () => {
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    const rule = { maxFailedAttempts: 1, lockoutMs: 900_000 };
+    const { lockedUntil } = await store.recordAttempt(rejectOf(userId, rule));
+    const move = (by: string) =>
+      sql(
+        `update voice_auth.users set locked_at = locked_at + interval '${by}', locked_until = locked_until + interval '${by}'
+         where id = $1`,
+        [userId],
+      );
+    // A correction by less than the lock's length opens none.
+    await move('10 minutes');
+    const held = new Date(lockedUntil!.getTime() + 600_000);
+    expect((await store.findUser(userId))?.lockedUntil).toEqual(held);
+    expect(await store.recordAttempt(rejectOf(userId, rule))).toMatchObject({
+      reason: 'locked_out',
+      lockedUntil: held,
+    });
+
+    await move('400 days');
+    expect((await store.findUser(userId))?.lockedUntil).toBeUndefined();
+    expect(await store.userStatus(userId)).toMatchObject({ lockedUntil: undefined, failedAttempts: 0 });
+    const next = await store.recordAttempt(rejectOf(userId, { ...rule, maxFailedAttempts: 2 }));
+    expect(next).toMatchObject({ reason: 'no_match', failedAttempts: 1, lockedUntil: undefined });
+    const locking = await store.recordAttempt(rejectOf(userId, { ...rule, maxFailedAttempts: 2 }));
+    expect((await store.findUser(userId))?.lockedUntil).toEqual(locking.lockedUntil);
+  });
+
+  it('keeps locks that are not known to have begun, until an operator lifts them', async () => {
+    const userId = randomUUID();
+    const { version } = await store.saveEnrollment(enrollmentOf(userId));
+    await sql(`update voice_auth.users set locked_until = '2999-01-01T00:00:00Z' where id = $1`, [userId]);
+    expect((await store.findUser(userId))?.lockedUntil).toEqual(new Date('2999-01-01T00:00:00Z'));
+    expect(await store.recordAttempt(acceptOf(userId, version))).toMatchObject({ reason: 'locked_out' });
+    await sql('update voice_auth.users set locked_until = null, failed_attempts = 0 where id = $1', [userId]);
+    expect(await store.recordAttempt(acceptOf(userId, version))).toMatchObject({ decision: 'accept' });
   });
 
   it('cannot hold more than five samples, an accept without a match, or an attempt that is half anonymous', async () => {
