@@ -122,7 +122,7 @@ async function openSupabase(
     }
     options.logger.warn({ err: error }, 'the Supabase project does not answer yet');
   }
-  return { store, calls: new SupabaseCallStore(client), backend: 'supabase', close: () => Promise.resolve() };
+  return { store, calls: new SupabaseCallStore(client, cipher), backend: 'supabase', close: () => Promise.resolve() };
 }
 
 async function openEmbedded(config: StorageConfig, options: OpenStorageOptions): Promise<Storage> {
@@ -164,7 +164,7 @@ async function embeddedStores(
     if (error instanceof StorageError) throw error;
     parts.logger.warn({ err: error }, 'the embedded database is slow');
   }
-  return { store, calls: new SupabaseCallStore(client) };
+  return { store, calls: new SupabaseCallStore(client, parts.cipher) };
 }
 
 /** Over the configured key ring, else the one in the data folder. */

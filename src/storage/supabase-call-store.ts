@@ -1,5 +1,8 @@
-/** The memory of running calls on PostgreSQL: every method is one call of a database function. Tokens are stored hashed. */
-import { createHash } from 'node:crypto';
+/**
+ * The memory of running calls on PostgreSQL: every method is one call of a database function. Tokens are stored hashed, what
+ * was asked as a keyed digest: it names people and numbers, which a plain one would let anybody try out.
+ */
+import { createHash, createHmac } from 'node:crypto';
 import { z } from 'zod';
 import type { CallPlatform, CallStatus } from '../domain/calls/calls.js';
 import type {
@@ -25,12 +28,15 @@ import {
   userIdRows,
 } from './call-rows.js';
 import type { DatabaseClient } from './database-client.js';
+import type { TemplateCipher } from './template-cipher.js';
 
 export class SupabaseCallStore implements CallStore {
   readonly #database: DatabaseClient;
+  readonly #fingerprintKey: Uint8Array;
 
-  constructor(database: DatabaseClient) {
+  constructor(database: DatabaseClient, cipher: TemplateCipher) {
     this.#database = database;
+    this.#fingerprintKey = cipher.deriveKey('question-fingerprints');
   }
 
   beginCall(call: CallKey, hold: { readonly owner: string; readonly leaseMs: number }): Promise<CallHold> {
@@ -45,7 +51,7 @@ export class SupabaseCallStore implements CallStore {
         ...keyArgs(asking),
         p_request_id: asking.requestId,
         p_kind: asking.kind,
-        p_fingerprint: asking.fingerprint,
+        p_fingerprint: createHmac('sha256', this.#fingerprintKey).update(asking.fingerprint).digest('base64url'),
         p_user_id: asking.args.userId ?? null,
         p_args: asking.args,
         p_deadline_ms: Math.max(1, Math.round(asking.deadlineMs)),

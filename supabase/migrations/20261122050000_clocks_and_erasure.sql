@@ -1,5 +1,6 @@
--- How old an attempt is, the database says by its own clock: a server whose clock ran ahead had everybody's removed. And a
--- lock that was set by a database's clock that ran ahead lasted until that time.
+-- How old an attempt is, the database says by its own clock: a server whose clock ran ahead had everybody's removed. A lock
+-- that was set by a database's clock that ran ahead lasted until that time. And a question about a person outlived their
+-- erasure when it was withdrawn or ended with an error.
 
 create or replace function public.va_ping() returns jsonb
 language sql stable security definer set search_path = ''
@@ -206,5 +207,76 @@ begin
     'attempt_id', p_attempt_id, 'decision', v_decision, 'reason', v_reason, 'failed_attempts', v_failed,
     'locked_until', v_locked_until, 'score', v_score, 'threshold', v_threshold, 'net_speech_ms', v_net_speech_ms,
     'looks', v_looks, 'new', v_new);
+end
+$$;
+
+-- As before; the question is of whoever was named, from the beginning, and goes with them.
+create or replace function public.va_call_ask(
+  p_platform text, p_call_id text, p_request_id text, p_kind text, p_fingerprint text, p_user_id uuid, p_args jsonb,
+  p_deadline_ms bigint, p_asker text, p_may_listen boolean, p_lease_ms bigint
+) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  v_held record;
+  v_session voice_auth.call_sessions;
+  v_request voice_auth.call_requests;
+  v_user_id uuid;
+begin
+  if p_user_id is not null then
+    select u.id into v_user_id from voice_auth.users u where u.id = p_user_id for key share;
+  end if;
+  v_held := voice_auth.hold_call(p_platform, p_call_id, p_asker, p_lease_ms, p_may_listen);
+  v_session := v_held.session;
+  if v_session.call_id is null then
+    return jsonb_build_object('state', null);
+  end if;
+  insert into voice_auth.call_requests as r (
+    platform, call_id, request_id, kind, asker, fingerprint, args, user_id, deadline_at)
+  values (
+    p_platform, p_call_id, p_request_id, p_kind, p_asker, p_fingerprint,
+    case when v_session.owner is distinct from p_asker then p_args end, v_user_id,
+    voice_auth.lease_end(p_deadline_ms))
+  on conflict (platform, call_id, request_id) do update
+    set asker = excluded.asker, args = excluded.args, user_id = excluded.user_id, deadline_at = excluded.deadline_at,
+        answer = null,
+        attempt_id = case when r.answer is null then r.attempt_id else excluded.attempt_id end
+    where r.fingerprint = excluded.fingerprint and (r.answer is null or r.answer ->> 'kind' = 'error');
+  select * into v_request from voice_auth.call_requests r
+  where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id;
+  if v_request.fingerprint <> p_fingerprint then
+    raise exception 'the request id was used for another question' using errcode = 'VA008';
+  end if;
+  if p_user_id is not null and v_session.user_id is distinct from p_user_id then
+    update voice_auth.call_sessions s set user_id = v_user_id
+    where s.platform = p_platform and s.call_id = p_call_id
+    returning * into v_session;
+  end if;
+  return jsonb_build_object(
+    'state', v_session.state, 'owned', v_session.owner is not distinct from p_asker, 'took_over', v_held.took_over,
+    'alive', v_session.owner is not null and v_session.lease_expires_at > clock_timestamp(),
+    'user_id', v_session.user_id, 'attempt_id', v_request.attempt_id, 'answer', v_request.answer);
+end
+$$;
+
+-- As before; an answer that names nobody takes nobody off the question.
+create or replace function public.va_call_answer(
+  p_platform text, p_call_id text, p_request_id text, p_answer jsonb, p_user_id uuid
+) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+begin
+  if p_user_id is not null then
+    perform from voice_auth.users u where u.id = p_user_id for key share;
+    if not found then
+      delete from voice_auth.call_requests r
+      where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id;
+      return to_jsonb(false);
+    end if;
+  end if;
+  update voice_auth.call_requests r set answer = p_answer, args = null, user_id = coalesce(p_user_id, r.user_id)
+  where r.platform = p_platform and r.call_id = p_call_id and r.request_id = p_request_id
+    and (r.answer is null or r.answer ->> 'kind' = 'error');
+  return to_jsonb(found);
 end
 $$;

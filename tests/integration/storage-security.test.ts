@@ -2,11 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { fingerprintOf } from '../../src/domain/calls/call-ids.js';
+import type { CallAsking } from '../../src/domain/ports/call-store.js';
 import { Metrics } from '../../src/observability/metrics.js';
 import { DatabaseClient } from '../../src/storage/database-client.js';
 import { type EmbeddedDatabase, SqlError } from '../../src/storage/embedded/embedded-database.js';
 import { createPostgrestShim } from '../../src/storage/postgrest-shim.js';
 import { SupabaseAuthStore } from '../../src/storage/supabase-auth-store.js';
+import { SupabaseCallStore } from '../../src/storage/supabase-call-store.js';
 import { createEncryptionKeyEntry, TemplateCipher } from '../../src/storage/template-cipher.js';
 import {
   acceptOf,
@@ -34,19 +37,23 @@ const YEAR_MS = 365 * 86_400_000;
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let database: EmbeddedDatabase;
+let client: DatabaseClient;
 let store: SupabaseAuthStore;
+let calls: SupabaseCallStore;
 
 beforeAll(async () => {
   folder = await temporaryFolder();
   database = await openTestDatabase(join(folder.path, 'database'));
-  const client = new DatabaseClient({
+  client = new DatabaseClient({
     url: 'http://embedded.invalid',
     key: 'embedded',
     timeoutMs: 20_000,
     metrics: new Metrics(),
     fetch: createPostgrestShim(database),
   });
-  store = new SupabaseAuthStore(client, new TemplateCipher([createEncryptionKeyEntry()]));
+  const cipher = new TemplateCipher([createEncryptionKeyEntry()]);
+  store = new SupabaseAuthStore(client, cipher);
+  calls = new SupabaseCallStore(client, cipher);
 });
 afterAll(async () => {
   await database.close();
@@ -55,6 +62,28 @@ afterAll(async () => {
 
 const sql = (text: string, params: readonly string[] = []) => database.transaction([{ sql: text, params }]);
 const sqlAs = (role: string, text: string) => database.transaction([{ sql: `set local role ${role}` }, { sql: text }]);
+
+/** A question about a call that the asker listens to itself, so that the row holds no arguments. */
+const askingOf = (callId: string, userId: string | undefined, phone?: string): CallAsking => ({
+  platform: 'vapi',
+  callId,
+  requestId: 'tool-1',
+  kind: phone === undefined ? 'verify' : 'enroll',
+  fingerprint: fingerprintOf({ kind: phone === undefined ? 'verify' : 'enroll', userId, phone }),
+  args: {
+    userId,
+    threshold: undefined,
+    callerNumber: undefined,
+    consentReference: undefined,
+    phone,
+    actor: undefined,
+    correlationId: 'ask-1',
+  },
+  deadlineMs: 20_000,
+  asker: 'this-process',
+  mayListen: true,
+  leaseMs: 20_000,
+});
 const refusal = { failure: { code: '42501' } };
 
 describe('access', () => {
@@ -223,7 +252,14 @@ describe('what is stored', () => {
     await store.saveEnrollment(enrollmentOf(userId));
     const attempt = rejectOf(userId, { callId: 'call-to-forget', modelId: `model-${userId.slice(0, 8)}` });
     await store.recordAttempt(attempt);
+    const [withdrawn, failed] = [`withdrawn-${userId.slice(0, 8)}`, `failed-${userId.slice(0, 8)}`];
+    for (const callId of [withdrawn, failed]) await calls.askCall(askingOf(callId, userId));
+    await calls.withdrawQuestion({ platform: 'vapi', callId: withdrawn }, 'tool-1', 'this-process');
+    const fault = { kind: 'error', code: 'Busy', message: 'The call moves' } as const;
+    await calls.answerCall({ platform: 'vapi', callId: failed }, 'tool-1', fault);
     await store.eraseUser(userId, { correlationId: 'erase-request-1', actor: 'admin-key' });
+    const questions = sql('select * from voice_auth.call_requests where call_id in ($1, $2)', [withdrawn, failed]);
+    expect(await questions).toEqual([]);
     const left = await sql('select * from voice_auth.auth_attempts where model_id = $1', [attempt.modelId]);
     expect(left).toMatchObject([
       { user_id: null, correlation_id: null, call_id: null, decision: 'reject', reason: 'no_match', score: 0.3 },
@@ -235,6 +271,20 @@ describe('what is stored', () => {
         expect(rows, table).not.toContain(trace);
       }
     }
+  });
+
+  it('holds no digest of a question that anybody could make from a number', async () => {
+    const asking = askingOf('call-with-digest', undefined, '+14155550177');
+    await calls.askCall(asking);
+    for (const table of TABLES) {
+      expect(JSON.stringify(await sql(`select * from voice_auth.${table}`)), table).not.toContain(asking.fingerprint);
+    }
+    expect(await calls.askCall(asking)).toMatchObject({ owned: true });
+    const other = askingOf('call-with-digest', undefined, '+14155550178');
+    await expect(calls.askCall(other)).rejects.toMatchObject({ code: 'ValidationError' });
+    // A key that has come in front since makes another digest.
+    const later = new SupabaseCallStore(client, new TemplateCipher([createEncryptionKeyEntry()]));
+    await expect(later.askCall(asking)).rejects.toMatchObject({ code: 'ValidationError' });
   });
 
   it('holds no address in the rate limits, and few that have expired', async () => {
@@ -315,7 +365,7 @@ describe('purge', () => {
   });
 
   it.each(['call_sessions', 'rate_limits'])('goes step by step through a backlog of %s too', async (table) => {
-    await sql('delete from voice_auth.rate_limits');
+    await sql(`delete from voice_auth.${table}`);
     await sql(
       table === 'call_sessions'
         ? `insert into voice_auth.call_sessions (platform, call_id, state, lease_expires_at, updated_at)

@@ -50,7 +50,7 @@ export type StoredAnswer =
 export interface CallAsking extends CallKey {
   readonly requestId: string;
   readonly kind: 'verify' | 'enroll';
-  /** Digest of what is asked: the same request id with anything else is refused. At most 64 characters. */
+  /** Digest of what is asked: the same request id with anything else is refused. Kept under a key. */
   readonly fingerprint: string;
   readonly args: CallQuestionArgs;
   readonly deadlineMs: number;
