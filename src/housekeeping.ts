@@ -1,6 +1,6 @@
 /**
  * What the server does by the hour, and once soon after its start: removes what has had its time, counts for the metrics. And
- * by the minute: forgets people who were erased, wherever that was done.
+ * by the minute: forgets people who were erased, wherever that was done, and what questions held that nobody answered.
  */
 import type { PeopleInMemory } from './domain/users/people-in-memory.js';
 import type { UserDirectory } from './domain/users/user-directory.js';
@@ -9,7 +9,7 @@ import type { Metrics } from './observability/metrics.js';
 import type { StoreMaintenance } from './storage/supabase-auth-store.js';
 
 export interface HousekeepingParts {
-  readonly store: Pick<StoreMaintenance, 'purge'>;
+  readonly store: Pick<StoreMaintenance, 'purge' | 'forgetOldCalls'>;
   readonly users: Pick<UserDirectory, 'outdated'>;
   readonly people: Pick<PeopleInMemory, 'forgetTheErased'>;
   readonly metrics: Pick<Metrics, 'outdatedVoiceprints'>;
@@ -21,7 +21,7 @@ export interface HousekeepingParts {
 const EVERY_MS = 3_600_000;
 /** A server that has just started has callers to hear first. */
 const FIRST_AFTER_MS = 30_000;
-/** How long a template may stay in memory after an erasure of which this process has not heard. */
+/** How long a template may stay in memory after an erasure of which this process has not heard, and a number in a question. */
 const FORGET_EVERY_MS = 60_000;
 /** Between two steps of one purge: calls come first. */
 const PAUSE_MS = 250;
@@ -43,6 +43,7 @@ export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<
       await pause(FORGET_EVERY_MS, stop.signal);
       if (stop.signal.aborted) return;
       await forgetTheErased(parts, stop.signal);
+      await forgetOldCalls(parts);
     }
   };
   const ended = Promise.all([work(), forget()]);
@@ -76,6 +77,17 @@ async function forgetTheErased({ people, logger }: HousekeepingParts, signal: Ab
     await people.forgetTheErased(signal);
   } catch (error) {
     logger.warn({ err: error, event: 'forget_erased' }, 'erased people could not be looked for; tried again later');
+  }
+}
+
+async function forgetOldCalls({ store, logger }: HousekeepingParts): Promise<void> {
+  try {
+    await store.forgetOldCalls();
+  } catch (error) {
+    logger.warn(
+      { err: error, event: 'forget_calls' },
+      'what old questions held could not be removed; tried again later',
+    );
   }
 }
 

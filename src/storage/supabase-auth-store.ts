@@ -49,6 +49,8 @@ export interface StoreMaintenance {
    * rate limits, all by the database's clock.
    */
   purge(attemptRetentionMs: number | undefined): Promise<Purged>;
+  /** Clears what questions about calls hold whose time is up: callers' numbers, when the process that asked has died. */
+  forgetOldCalls(): Promise<void>;
   /** Recomputes the hash chain of the audit trail. */
   verifyAuditChain(): Promise<AuditChain>;
   /** Everybody's voiceprint and samples of a model, without names (`readRecordedVoices`). */
@@ -210,6 +212,10 @@ export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMainte
     const args = { p_attempt_retention_ms: attemptRetentionMs === undefined ? null : Math.round(attemptRetentionMs) };
     const row = await this.#database.call('va_purge', args, purgedRow);
     return { users: row.users, attempts: row.attempts, rateLimits: row.rate_limits, more: row.more };
+  }
+
+  async forgetOldCalls(): Promise<void> {
+    await this.#database.call('va_forget_old_calls', {}, z.boolean());
   }
 
   async verifyAuditChain(): Promise<AuditChain> {

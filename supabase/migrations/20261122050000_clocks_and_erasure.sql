@@ -1,6 +1,6 @@
 -- How old an attempt is, the database says by its own clock: a server whose clock ran ahead had everybody's removed. A lock
 -- that was set by a database's clock that ran ahead lasted until that time. And a question about a person outlived their
--- erasure when it was withdrawn or ended with an error.
+-- erasure when it was withdrawn or ended with an error; what it held outlived its time until a call or an hour came.
 
 create or replace function public.va_ping() returns jsonb
 language sql stable security definer set search_path = ''
@@ -280,3 +280,16 @@ begin
   return to_jsonb(found);
 end
 $$;
+
+-- What questions that are over held goes, also while no new call comes, and a few calls of more than a day.
+create function public.va_forget_old_calls() returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+begin
+  perform voice_auth.forget_old_calls();
+  return to_jsonb(true);
+end
+$$;
+
+revoke execute on function public.va_forget_old_calls() from public, anon, authenticated;
+grant execute on function public.va_forget_old_calls() to service_role;

@@ -153,6 +153,7 @@ describe('access', () => {
       ['va_erase_user', { p_user_id: userId, p_correlation_id: 'c', p_actor: 'a' }],
       ['va_rate_limit_hit', { p_key: 'k', p_window_ms: 1000 }],
       ['va_purge', { p_attempt_retention_ms: 1 }],
+      ['va_forget_old_calls', {}],
       ['va_verify_audit_chain', {}],
       ['va_recorded_voices', { p_model_id: 'test-model', p_limit: 5 }],
       ['va_key_ids', {}],
@@ -381,7 +382,11 @@ describe('purge', () => {
     expect(await left()).toBe(0);
   });
 
-  it('keeps calls that were heard of within a day, and of their questions what still waits for an answer', async () => {
+  it.each([
+    ['purge', () => store.purge(YEAR_MS)],
+    ['what is done by the minute', () => store.forgetOldCalls()],
+  ])('keeps calls that were heard of within a day, and of their questions what still waits (%s)', async (_, forget) => {
+    await sql('delete from voice_auth.call_sessions');
     await sql(`insert into voice_auth.call_sessions (platform, call_id, state, owner, lease_expires_at, updated_at)
       values ('vapi', 'recent', 'listening', 'somebody', now(), now() - interval '23 hours')`);
     await sql(`insert into voice_auth.call_requests (
@@ -389,7 +394,7 @@ describe('purge', () => {
       select 'vapi', 'recent', request_id, 'verify', 'asker', 'f', '{"callerNumber": "+14155550100"}', deadline_at
       from (values ('over', now() - interval '1 second'), ('waits', now() + interval '1 hour'))
         as q (request_id, deadline_at)`);
-    await store.purge(YEAR_MS);
+    await forget();
     const left = await sql(`select request_id, args is not null as has_args from voice_auth.call_requests
       where call_id = 'recent' order by request_id`);
     expect(left).toEqual([

@@ -20,7 +20,7 @@ describe('housekeeping', () => {
     changes: Partial<HousekeepingParts> = {},
   ) =>
     startHousekeeping({
-      store: { purge },
+      store: { purge, forgetOldCalls: async () => undefined },
       users: { outdated: async () => ({ users: [], total: 3, next: undefined, modelId: 'm' }) },
       people: { forgetTheErased: async () => undefined },
       metrics: new Metrics(),
@@ -68,6 +68,20 @@ describe('housekeeping', () => {
     await housekeeping.close();
     await vi.advanceTimersByTimeAsync(120_000);
     expect(forgetTheErased).toHaveBeenCalledTimes(2);
+  });
+
+  it('clears every minute what old questions held, also after failures', async () => {
+    const forgetOldCalls = vi.fn(async () => undefined).mockRejectedValueOnce(new Error('the database is away'));
+    const forgetTheErased = vi.fn(async () => undefined).mockRejectedValueOnce(new Error('the database is away'));
+    const housekeeping = start(async () => NOTHING, {
+      store: { purge: async () => NOTHING, forgetOldCalls },
+      people: { forgetTheErased },
+    });
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(forgetOldCalls).toHaveBeenCalledTimes(2);
+    await housekeeping.close();
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(forgetOldCalls).toHaveBeenCalledTimes(2);
   });
 
   it('keeps every attempt when no retention is set', async () => {
