@@ -1,6 +1,8 @@
 /**
  * Encrypts embeddings before they reach any database (AES-256-GCM, NIST SP 800-38D, 96-bit random nonces). Whom and what
- * a template belongs to is authenticated with it, so a row that was swapped, rolled back or altered does not decrypt.
+ * a template belongs to is authenticated with it, so one that was altered, or put where another person's, model's, version's
+ * or sample's belongs, does not decrypt. A row of before that is put back as a whole, version and all, does: nothing outside
+ * the database says which is the present one.
  *
  * Envelope: format byte (1) | length of key id (1) | key id | nonce (12) | ciphertext | tag (16). The header is
  * authenticated too. The plain text is the embedding as little-endian float32.

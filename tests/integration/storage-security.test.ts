@@ -187,11 +187,31 @@ describe('what is stored', () => {
     expect((await store.findUser(two))?.voiceprint?.centroid).toEqual(testEmbedding(6));
   });
 
-  it('refuses a version that was rolled back', async () => {
+  it('holds no template that reads under another version, but reads a row of before that is put back as a whole', async () => {
     const userId = randomUUID();
-    await store.saveEnrollment(enrollmentOf(userId));
-    await sql('update voice_auth.voiceprints set version = version + 1 where user_id = $1', [userId]);
+    const { version } = await store.saveEnrollment(enrollmentOf(userId, { centroid: testEmbedding(7) }));
+    const rowOf = async () =>
+      (
+        await sql(
+          `select encode(template, 'hex') as template, version::text as version
+        from voice_auth.voiceprints where user_id = $1`,
+          [userId],
+        )
+      )[0] as { template: string; version: string };
+    const before = await rowOf();
+    const next = enrollmentOf(userId, { expectedVersion: version, centroid: testEmbedding(8) });
+    const { version: present } = await store.saveEnrollment(next);
+    const put = (row: { template: string; version: string }) =>
+      sql(`update voice_auth.voiceprints set template = decode($2, 'hex'), version = $3::bigint where user_id = $1`, [
+        userId,
+        row.template,
+        row.version,
+      ]);
+    await put({ ...before, version: String(present) });
     await expect(store.findUser(userId)).rejects.toMatchObject({ code: 'InternalError' });
+    // Whoever can write the database can bring an earlier state back.
+    await put(before);
+    expect((await store.findUser(userId))?.voiceprint).toMatchObject({ version, centroid: testEmbedding(7) });
   });
 
   it('holds a lock that begins further ahead than it is long for one of a clock that ran ahead', async () => {
