@@ -216,6 +216,51 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     await database.close();
   });
 
+  it('lose at the next start attempts that were removed just before the process was killed', async () => {
+    const database = await openTestDatabase(databaseDir());
+    const upkeep = await Upkeep.start(database, { databaseDir: databaseDir(), logger });
+    const store = storeOn(database);
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    const traces = [Buffer.from('call-of-long-ago')];
+    await store.recordAttempt(attemptOf(userId, { callId: 'call-of-long-ago' }));
+    // Looks once, as it does every minute, and no more.
+    await upkeep.close();
+    await store.purge(1);
+    await store.recordAttempt(attemptOf(userId, { callId: 'call-of-today' }));
+    expect(await filesWith(traces)).not.toEqual([]);
+    const next = await Upkeep.start(database, { databaseDir: databaseDir(), logger });
+    expect(await filesWith(traces)).toEqual([]);
+    // What was done is not done again.
+    const statements: string[] = [];
+    const watched: Pick<EmbeddedDatabase, 'transaction' | 'maintain'> = {
+      transaction: (asked) => database.transaction(asked),
+      maintain: (sql, limitMs) => {
+        statements.push(sql);
+        return database.maintain(sql, limitMs);
+      },
+    };
+    const third = await Upkeep.start(watched, { databaseDir: databaseDir(), logger });
+    expect(statements.filter((sql) => sql.startsWith('vacuum full'))).toEqual([]);
+    await Promise.all([next.close(), third.close()]);
+    await database.close();
+  });
+
+  it('lose attempts of before the oldest one was noted', async () => {
+    const traces = [Buffer.from('call-of-long-ago')];
+    const database = await openTestDatabase(databaseDir());
+    const store = storeOn(database);
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    await store.recordAttempt(attemptOf(userId, { callId: 'call-of-long-ago' }));
+    await store.purge(1);
+    await store.recordAttempt(attemptOf(userId, { callId: 'call-of-today' }));
+    expect(await filesWith(traces)).not.toEqual([]);
+    await (await Upkeep.start(database, { databaseDir: databaseDir(), logger })).close();
+    expect(await filesWith(traces)).toEqual([]);
+    await database.close();
+  });
+
   it('lose calls that were forgotten', async () => {
     const database = await openTestDatabase(databaseDir());
     await database.transaction([

@@ -23,7 +23,8 @@ const FILE_NAME = /^(\d{14})_([a-z0-9_]+)\.sql$/;
 /**
  * What a Supabase project brings along: the API roles, and default privileges that hand them every new object in
  * `public`, so that a migration that forgets to revoke fails here as it would there. And what only the embedded database
- * needs: up to which audit event nothing removed is left in a table's files (`upkeep.ts`).
+ * needs: up to which audit event nothing removed is left in a table's files, and the oldest attempt that was seen last
+ * (`upkeep.ts`).
  */
 const BOOTSTRAP = `
 do $$
@@ -50,6 +51,10 @@ create schema if not exists embedded;
 create table if not exists embedded.scrubbed (
   table_name text primary key,
   audit_seq bigint not null
+);
+create table if not exists embedded.oldest_attempt (
+  only_row boolean primary key default true check (only_row),
+  created_at timestamptz
 );
 `;
 

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '../../observability/logger.js';
 import type { EmbeddedDatabase } from './embedded-database.js';
+import type { Statement } from './worker-messages.js';
 
 export interface UpkeepOptions {
   readonly databaseDir: string;
@@ -60,7 +61,14 @@ insert into embedded.scrubbed (table_name, audit_seq) values ($1, $2)
 on conflict (table_name) do update set audit_seq = excluded.audit_seq`;
 /** Less than any event's number, also where there is none yet. */
 const NEVER_SCRUBBED = -1;
-const OLDEST_SQL = 'select min(created_at)::text as oldest from voice_auth.auth_attempts';
+/** The oldest attempt that is left, and the one that was when it was noted last; not known = it was never. */
+const OLDEST_SQL = `
+select (select min(a.created_at)::text from voice_auth.auth_attempts a) as oldest, n.created_at::text as noted,
+  n.only_row is not null as known
+from (select) as one left join embedded.oldest_attempt n on true`;
+const NOTE_OLDEST_SQL = `
+insert into embedded.oldest_attempt (created_at) values ($1::timestamptz)
+on conflict (only_row) do update set created_at = excluded.created_at`;
 const FILES_SQL = `
 select d.oid::int8::float8 as folder, pg_relation_filenode(c.oid)::int8::float8 as file from pg_database d, pg_class c
 where d.datname = current_database() and pg_relation_filenode(c.oid) is not null`;
@@ -69,7 +77,9 @@ const RELATION_FILE = /^(\d+)(_fsm|_vm|_init)?(\.\d+)?$/;
 const LOG_FILES_SQL = 'select count(*)::int as files from pg_ls_waldir()';
 
 const staleRows = z.array(z.object({ table_name: z.string(), audit_seq: z.number(), bytes: z.number() }));
-const oldestRows = z.tuple([z.object({ oldest: z.string().nullable() })]);
+const oldestRows = z.tuple([
+  z.object({ oldest: z.string().nullable(), noted: z.string().nullable(), known: z.boolean() }),
+]);
 const fileRows = z.array(z.object({ folder: z.number(), file: z.number() })).min(1);
 const logRows = z.tuple([z.object({ files: z.number() })]);
 
@@ -81,7 +91,6 @@ export class Upkeep {
   #closed = false;
   #vacuumAt: number;
   #forgetCallsAt = Number.NEGATIVE_INFINITY;
-  #oldestAttempt: string | null = null;
   /** Tables that were said to be too large. */
   readonly #postponed = new Set<string>();
 
@@ -184,17 +193,20 @@ export class Upkeep {
     );
   }
 
-  /** That old attempts were removed is not audited: it shows in the oldest one that is left. */
+  /**
+   * That old attempts were removed is not audited: it shows in the oldest one that is left. What was seen is noted in the
+   * database, for the next process. Where it never was, some may have been removed.
+   */
   async #noteRemovedAttempts(): Promise<void> {
-    const [{ oldest }] = oldestRows.parse(await this.#database.transaction([{ sql: OLDEST_SQL }]));
-    if (this.#oldestAttempt !== null && oldest !== this.#oldestAttempt) {
-      await this.#markStale(['auth_attempts']);
-    }
-    this.#oldestAttempt = oldest;
+    const [{ oldest, noted, known }] = oldestRows.parse(await this.#database.transaction([{ sql: OLDEST_SQL }]));
+    if (known && oldest === noted) return;
+    const note = { sql: NOTE_OLDEST_SQL, params: [oldest] };
+    const removed = known ? noted !== null : oldest !== null;
+    await this.#database.transaction(removed ? [...staleMarks(['auth_attempts']), note] : [note]);
   }
 
   async #markStale(tables: readonly string[]): Promise<void> {
-    await this.#database.transaction(tables.map((table) => ({ sql: DONE_SQL, params: [table, NEVER_SCRUBBED] })));
+    await this.#database.transaction(staleMarks(tables));
   }
 
   /** Once per table: its size will not change much. */
@@ -245,4 +257,8 @@ export class Upkeep {
   async #maintain(sql: string, limitMs = STATEMENT_LIMIT_MS): Promise<void> {
     await this.#database.maintain(sql, limitMs);
   }
+}
+
+function staleMarks(tables: readonly string[]): readonly Statement[] {
+  return tables.map((table) => ({ sql: DONE_SQL, params: [table, NEVER_SCRUBBED] }));
 }
