@@ -47,7 +47,7 @@ function start(store: Partial<CallStore> = {}) {
     desk: { sourceOf: () => undefined, canListen: () => false, hold: () => undefined } as unknown as CallDesk,
     answers: { find } as unknown as CallAnswers,
     callStore: { answerCall, withdrawQuestion, ...store } as CallStore,
-    calls: { leaseMs: 60_000 },
+    callsConfig: { leaseMs: 60_000 },
     owner: 'here',
     timers: new TimerWheel({ clock }),
     ring: () => undefined,
