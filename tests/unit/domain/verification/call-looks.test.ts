@@ -31,24 +31,32 @@ let told: number[];
 
 interface Changes {
   readonly rule?: Partial<LookRule>;
-  /** Angle of a stored sample. */
-  readonly sample?: number;
+  /** Angles of the stored samples. */
+  readonly samples?: readonly number[];
 }
 
-function enrolled(sample: number): EnrolledUser & { readonly voiceprint: NonNullable<EnrolledUser['voiceprint']> } {
+function enrolled(
+  samples: readonly number[],
+): EnrolledUser & { readonly voiceprint: NonNullable<EnrolledUser['voiceprint']> } {
   return {
     userId: 'user',
     phone: undefined,
     lockedUntil: undefined,
-    voiceprint: { modelId: TOY_MODEL_ID, centroid: direction(0), sampleCount: 1, netSpeechMs: 8000, version: 1 },
-    samples: [{ id: 'sample', embedding: direction(sample), netSpeechMs: 8000 }],
+    voiceprint: {
+      modelId: TOY_MODEL_ID,
+      centroid: direction(0),
+      sampleCount: samples.length,
+      netSpeechMs: 8000,
+      version: 1,
+    },
+    samples: samples.map((degrees) => ({ id: `sample ${degrees}`, embedding: direction(degrees), netSpeechMs: 8000 })),
   };
 }
 
-function start({ rule = {}, sample = -8 }: Changes = {}): void {
+function start({ rule = {}, samples = [-8] }: Changes = {}): void {
   const { sequential, futility } = toyCalibration();
   embedder = new ToyEmbedder();
-  const user = enrolled(sample);
+  const user = enrolled(samples);
   looks = new CallLooks({
     embedder,
     scorer: toyScorer(),
@@ -156,9 +164,9 @@ describe('the looks at a call', () => {
     expect(looks.latest!.score).toBeLessThan(single);
   });
 
-  it('know a stored sample when they hear it again', async () => {
-    start({ sample: 0 });
-    await say(0, 3);
+  it.each([[[4]], [[4, -4]], [[-4, 4]]])('know a stored sample when they hear it again, among %j', async (samples) => {
+    start({ samples });
+    await say(4, 3);
     expect(looks.latest).toMatchObject({ decision: 'reject', reason: 'replayed_audio' });
   });
 

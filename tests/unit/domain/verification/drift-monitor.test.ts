@@ -30,7 +30,7 @@ function monitor(fmrs: readonly [number, number, number]) {
       probe: direction(user * 7 + 1),
       netSpeechMs: 4000,
     });
-  return { verify, value, forget: (user: number) => drift.forget(`user-${user}`) };
+  return { drift, verify, value, forget: (user: number) => drift.forget(`user-${user}`) };
 }
 
 describe('the drift monitor', () => {
@@ -80,6 +80,27 @@ describe('a reference', () => {
     forget(7);
     verify(3);
     expect(await value('impostorComparisons')).toBe(1 + 1);
+  });
+
+  it('is of the voiceprint that was verified last', async () => {
+    const { drift, value } = monitor([0.9, 0.5, 1e-12]);
+    const probe = direction(0);
+    const verified = { probe, netSpeechMs: 4000 };
+    drift.observe({ ...verified, userId: 'a', voiceprint: voiceprint(90) });
+    drift.observe({ ...verified, userId: 'a', voiceprint: voiceprint(0, 2) });
+    drift.observe({ ...verified, userId: 'b', voiceprint: voiceprint(40) });
+    expect(await value('impostorComparisons')).toBe(1);
+    expect(await value('impostorExceedances', '0.1')).toBe(1);
+  });
+
+  it('gives way to those of others once there are 32, the one verified longest ago first', () => {
+    const { drift, verify } = monitor([0.9, 0.5, 0.2]);
+    const users = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `user-${from + i}`);
+    for (let user = 0; user < 40; user++) verify(user);
+    expect(drift.people()).toEqual(users(8, 40));
+    verify(8);
+    verify(40);
+    expect(drift.people()).toEqual([...users(10, 40), 'user-8', 'user-40']);
   });
 
   it('lives ten minutes from its last verification', async () => {

@@ -19,7 +19,7 @@ const inference = { priority: 'live' } as const;
 let embedder: ToyEmbedder;
 let speech: CallerSpeech;
 
-function sampleLooks(wantedMs: number, minSpeechMs = 2000): SampleLooks {
+function sampleLooks(wantedMs: number, minSpeechMs = 2000, finalShare?: number): SampleLooks {
   const { sequential, futility } = toyCalibration();
   const voiceprint = { modelId: TOY_MODEL_ID, centroid: direction(0), sampleCount: 1, netSpeechMs: 8000, version: 1 };
   const samples = [{ id: 'sample', embedding: direction(-8), netSpeechMs: 8000 }];
@@ -28,7 +28,7 @@ function sampleLooks(wantedMs: number, minSpeechMs = 2000): SampleLooks {
     scorer: toyScorer(),
     user: { userId: 'user', phone: undefined, lockedUntil: undefined, voiceprint, samples },
     voiceprint,
-    rule: { threshold: 0.82, minSpeechMs, ...sequential, futility },
+    rule: { threshold: 0.82, minSpeechMs, ...sequential, finalShare: finalShare ?? sequential.finalShare, futility },
     inference,
     wantedMs,
   });
@@ -95,5 +95,14 @@ describe('a sample', () => {
     expect(await lookOn(looks)).toEqual([2000, 3000, 2000]);
     expect(looks.complete).toBe(true);
     expect(looks.sampleOf(speech).netSpeechMs).toBe(3500);
+  });
+
+  it('spends no more than its share on the last look at a stretch that was looked at before', async () => {
+    await say(22, 2.5);
+    const [again, once] = [sampleLooks(2000, 2000, 0.3), sampleLooks(2000, 2000, 0.3)];
+    expect((await again.look(speech, false)).kind).toBe('listen');
+    expect(await again.look(speech, true)).toMatchObject({ decision: 'reject', reason: 'no_match' });
+    expect(await once.look(speech, true)).toMatchObject({ decision: 'accept' });
+    expect([again.complete, once.complete]).toEqual([false, true]);
   });
 });
