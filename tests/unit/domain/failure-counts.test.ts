@@ -22,4 +22,10 @@ describe('FailureCounts', () => {
     expect(counts.of('a')).toBe(0);
     expect(counts.add('a')).toEqual({ count: 1, resetInMs: 60_000 });
   });
+
+  it('counts for 10,000 addresses: one more takes the place of the oldest', () => {
+    const counts = new FailureCounts();
+    for (let address = 0; address <= 10_000; address++) counts.add(`${address}`);
+    expect(['0', '1', '10000'].map((address) => counts.of(address))).toEqual([0, 1, 1]);
+  });
 });

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { SpeechEmbedding } from '../../../../src/domain/caller-speech/speech-embedding.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { poolEmbeddings } from '../../../../src/domain/scoring/embedding.js';
@@ -139,5 +139,17 @@ describe('several who embed the same speech', () => {
     embedder.latch.open();
     for (const probe of await Promise.all(others)) expect(degreesOf(probe)).toBeCloseTo(30, 3);
     expect(embedder.windowsMs).toEqual([4000, 4000]);
+  });
+
+  it('ask no more once all of them have left', async () => {
+    const embed = vi.spyOn(embedder, 'embed');
+    const askers = [new AbortController(), new AbortController()];
+    embedder.latch.close();
+    embedder.failure = new Error('given up');
+    const probes = askers.map(({ signal }) => embedding.embed(voice(30, 4), { ...upload, signal }));
+    for (const asker of askers) asker.abort();
+    embedder.latch.open();
+    expect((await Promise.allSettled(probes)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect(embed).toHaveBeenCalledOnce();
   });
 });
