@@ -242,4 +242,10 @@ describe('guessing keys', () => {
     t.behave.verify = async () => ACCEPTED;
     expect((await verify(t)).status).toBe(200);
   });
+
+  it('is not slowed down where there is no limit per address', async () => {
+    const t = testApp({ rateLimitPerMinute: 0 });
+    for (let i = 0; i < 30; i++) expect((await status(t, 'Bearer guess')).status).toBe(401);
+    expect((await t.metrics.rateLimited.get()).values.filter(({ value }) => value > 0)).toEqual([]);
+  });
 });

@@ -60,6 +60,21 @@ describe('housekeeping', () => {
     expect(purge).toHaveBeenCalledTimes(steps);
   });
 
+  it('leaves calls a moment between two steps, and makes no further step when it is closed in it', async () => {
+    const purge = vi.fn(async () => NOTHING);
+    for (let step = 0; step < 2; step++) purge.mockResolvedValueOnce({ ...NOTHING, more: true });
+    const housekeeping = start(purge);
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(purge).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(249);
+    expect(purge).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(purge).toHaveBeenCalledTimes(2);
+    await housekeeping.close();
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(purge).toHaveBeenCalledTimes(2);
+  });
+
   it('looks every minute for people who were erased elsewhere, also after a failure', async () => {
     const forgetTheErased = vi.fn(async () => undefined).mockRejectedValueOnce(new Error('the database is away'));
     const housekeeping = start(async () => NOTHING, { people: { forgetTheErased } });

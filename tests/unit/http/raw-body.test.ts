@@ -1,15 +1,17 @@
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type Response } from 'express';
+import { PassThrough } from 'node:stream';
+import express, { type Request, type Response } from 'express';
 import { afterEach, describe, expect, it } from 'vitest';
 import { correlation } from '../../../src/http/middleware/correlation.js';
 import { errorHandler } from '../../../src/http/middleware/error-handler.js';
 import { rawBody } from '../../../src/http/middleware/raw-body.js';
-import { stateOf } from '../../../src/http/request-state.js';
+import { openRequestState, stateOf } from '../../../src/http/request-state.js';
 import { createLogger } from '../../../src/observability/logger.js';
 import { eventually } from '../../support/eventually.js';
 import { exchange } from '../../support/http-exchange.js';
+import { settled } from '../../support/toy-models.js';
 
 const servers: Server[] = [];
 
@@ -60,6 +62,30 @@ describe('raw bodies', () => {
       sent.destroy();
     }
     await eventually(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
+  });
+
+  it('hold nothing of what comes after their response has closed', async () => {
+    const limited = rawBody({ memoryBytes: 1_000 })(1_000);
+    const receive = () => {
+      const body = new PassThrough();
+      const req = Object.assign(body, { headers: {} }) as unknown as Request;
+      const res = new PassThrough();
+      openRequestState(req, { correlationId: 'c', callId: undefined, signal: new AbortController().signal });
+      const received = Promise.resolve(limited(req, res as unknown as Response, () => undefined));
+      return { body, res, received, upload: () => stateOf(req).upload };
+    };
+    const late = receive();
+    late.received.catch(() => undefined);
+    late.body.write('x'.repeat(600));
+    await settled();
+    late.res.destroy();
+    await once(late.res, 'close');
+    late.body.end('x'.repeat(400));
+    await settled();
+    const next = receive();
+    next.body.end('x'.repeat(1_000));
+    await next.received;
+    expect(next.upload()).toHaveLength(1_000);
   });
 
   it('arrive whole however they are cut', async () => {
