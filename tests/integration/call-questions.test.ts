@@ -641,6 +641,18 @@ describe('enrolling from a call', () => {
     await world.store.eraseUser(userId, { correlationId: 'erase-0010', actor: 'test' });
   });
 
+  it('embeds before uploads do: a caller waits for it', async () => {
+    const here = startProcess();
+    const embed = vi.spyOn(here.toys.embedder, 'embed');
+    const { call, audio } = await begun(here);
+    const userId = randomUUID();
+    const asking = here.service.enroll(enrolling(call, { userId }));
+    await play(audio, { degrees: 60, seconds: 4 });
+    expect(await asking).toMatchObject({ kind: 'enrolled' });
+    expect(embed.mock.calls.map(([, { priority }]) => priority)).toEqual(['live']);
+    await world.store.eraseUser(userId, { correlationId: 'erase-0011', actor: 'test' });
+  });
+
   it('is answered when only the answer of the database was lost, and makes one sample', async () => {
     let lost = 1;
     const store = replacing(world.store, {
@@ -790,6 +802,17 @@ describe('calls', () => {
     expect(there.dialled).toEqual([]);
     await play(here.call, { degrees: 1, seconds: 2 });
     expect(decided(await asking).decision).toBe('accept');
+  });
+
+  it('of another process are taken over soon after it is gone', async () => {
+    const [here, there] = [startProcess(), startProcess()];
+    const { call } = await begun(there);
+    await here.service.begin(call);
+    expect(here.dialled).toEqual([]);
+    await there.service.close();
+    pass(5);
+    await here.service.begin(call);
+    await expect.poll(() => here.dialled.length).toBe(1);
   });
 
   it('go on being heard after one fault of the detector', async () => {

@@ -1,7 +1,13 @@
 /** What a call that is listened to does when its questions are given up, its detector fails, or its audio is a mix. */
 import { randomUUID } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CallFacts, CallVerificationAnswer, CallVerificationQuestion } from '../../src/domain/calls/calls.js';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type {
+  CallEnrollmentAnswer,
+  CallEnrollmentQuestion,
+  CallFacts,
+  CallVerificationAnswer,
+  CallVerificationQuestion,
+} from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { ToyCall } from '../support/toy-calls.js';
 import { factsOf, openCall, questionOf, ToyProcess } from '../support/toy-calls-service.js';
@@ -21,7 +27,10 @@ beforeEach(async () => {
   await world.service.enroll(world.userId, { degrees: 0, seconds: 5 });
   here = new ToyProcess(world.store, world.calls);
 });
-afterEach(() => here.service.close());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await here.service.close();
+});
 
 function decided(answer: CallVerificationAnswer) {
   if (answer.kind !== 'decided') throw new Error(`the answer is ${answer.kind}`);
@@ -31,6 +40,22 @@ function decided(answer: CallVerificationAnswer) {
 /** Asks whether the owner is calling, under a request id of its own. */
 function ask(call: CallFacts, changes: Partial<CallVerificationQuestion> = {}): Promise<CallVerificationAnswer> {
   return here.service.verify(questionOf(call, { requestId: randomUUID(), userId: world.userId, ...changes }));
+}
+
+/** Asks to enroll the owner, under a request id of its own. */
+function enroll(call: CallFacts, changes: Partial<CallEnrollmentQuestion> = {}): Promise<CallEnrollmentAnswer> {
+  return here.service.enroll({
+    call,
+    requestId: randomUUID(),
+    userId: world.userId,
+    deadlineMs: 20_000,
+    signal: new AbortController().signal,
+    consentReference: 'form 7',
+    phone: undefined,
+    identityProven: false,
+    actor: 'vapi',
+    ...changes,
+  });
 }
 
 /** Until looks are taken for somebody. */
@@ -51,17 +76,7 @@ it('an asker who has left before asking gets no accept on record, be it decided 
 it('an asker who leaves during a look at a sample gets no accept on record', async () => {
   const { call, audio } = await openCall(here);
   const asker = new AbortController();
-  const asking = here.service.enroll({
-    call,
-    requestId: randomUUID(),
-    userId: world.userId,
-    deadlineMs: 20_000,
-    signal: asker.signal,
-    consentReference: 'form 7',
-    phone: undefined,
-    identityProven: false,
-    actor: 'vapi',
-  });
+  const asking = enroll(call, { signal: asker.signal });
   const refused = expect(asking).rejects.toMatchObject({ code: expect.any(String) });
   await claimed(call);
   await play(audio, { degrees: OWNER.degrees, seconds: 2.2 });
@@ -89,6 +104,30 @@ describe('a fault of the detector', () => {
     expect(decided(await ask(call, { deadlineMs: 300 })).decision).toBe('inconclusive');
     await play(audio, OWNER);
     expect(decided(await ask(call)).decision).toBe('accept');
+  });
+
+  it('is the answer to an enrollment that waits to hear more, though the call goes on in that very moment', async () => {
+    const { call, audio } = await openCall(here);
+    const findUser = vi.spyOn(world.store, 'findUser');
+    const asking = expect(enroll(call, { userId: randomUUID() })).rejects.toMatchObject({ code: gone.code });
+    // By question and by enrollment; then it listens.
+    await expect.poll(() => findUser.mock.settledResults.filter(({ type }) => type === 'fulfilled').length).toBe(2);
+    await settled();
+    const { detector } = here.toys;
+    detector.latch.close();
+    detector.failure = gone;
+    audio.say(A_WORD);
+    await expect.poll(() => detector.latch.held).toBe(1);
+    detector.latch.open();
+    // Between the fault and whoever is told of it, and too little for another request.
+    for (let turn = 0; turn < 20; turn++) {
+      audio.say(A_WORD.subarray(0, 64));
+      await undefined;
+    }
+    await settled();
+    detector.failure = undefined;
+    await play(audio, OWNER);
+    await asking;
   });
 
   it('does not end the looks for whoever is claimed', async () => {

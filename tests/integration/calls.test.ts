@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CallVerificationAnswer } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { TimerWheel } from '../../src/domain/timing/timer-wheel.js';
+import { deferred } from '../support/deferred.js';
 import { HandClock } from '../support/hand-clock.js';
 import { ToyCall } from '../support/toy-calls.js';
 import {
@@ -544,6 +545,28 @@ describe('a stream that dials us', () => {
     expect(asked).toEqual([]);
     await here.service.admit({ platform: 'telnyx', token, source: new ToyCall() });
     expect(asked).toEqual([token]);
+  });
+
+  it("for which there is no room any more is refused, and its call is nobody's", async () => {
+    const redeeming = deferred<void>();
+    const going = deferred<void>();
+    const callStore = replacing(world.calls, {
+      async redeemStream(...about) {
+        redeeming.resolve();
+        await going.promise;
+        return world.calls.redeemStream(...about);
+      },
+    });
+    const here = startProcess({ calls: { maxSessions: 1 }, parts: { callStore } });
+    const expecting = { platform: 'twilio', callId: undefined, userId: world.userId, callerNumber: undefined } as const;
+    const { callId, token } = await here.service.expect(expecting);
+    const admitting = here.service.admit({ platform: 'twilio', token, source: new ToyCall() });
+    const refused = expect(admitting).rejects.toMatchObject({ code: 'Busy' });
+    await redeeming.promise;
+    await openCall(here);
+    going.resolve();
+    await refused;
+    expect((await here.service.status('twilio', callId))?.state).toBe('lost');
   });
 
   it('that never comes is an error at the deadline', async () => {

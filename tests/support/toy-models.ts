@@ -101,6 +101,8 @@ export class ToyDetector implements SpeechDetector {
   readonly frameSamples: number = TOY_FRAME_SAMPLES;
   /** Copies of what it was asked, request by request. */
   readonly requests: Float32Array[] = [];
+  /** How often it was asked, also by those who had left. */
+  asked = 0;
   readonly latch = new Latch();
   /** Thrown by the next requests. */
   failure: unknown;
@@ -113,6 +115,7 @@ export class ToyDetector implements SpeechDetector {
     let running = 0;
     return {
       detect: async (samples: Float32Array, options: InferenceOptions) => {
+        this.asked++;
         options.signal?.throwIfAborted();
         const copy = samples.slice();
         this.requests.push(copy);

@@ -14,6 +14,7 @@ import { eventually } from '../../../support/eventually.js';
 import { HandClock } from '../../../support/hand-clock.js';
 import { factsOf, questionOf } from '../../../support/toy-calls-service.js';
 import { settled } from '../../../support/toy-models.js';
+import { databaseDown } from '../../../support/toy-world.js';
 
 const ANSWER: StoredAnswer = {
   kind: 'verify',
@@ -91,6 +92,28 @@ describe('a question about a call of this process', () => {
     });
     await expect(questions.ask(questionOf(factsOf()), ASKED)).rejects.toMatchObject({ code: 'Busy' });
     expect(withdrawQuestion).toHaveBeenCalledOnce();
+  });
+
+  it('is not tried again once nobody waits, though the database may come back', async () => {
+    const asker = new AbortController();
+    const askCall = vi.fn(databaseDown);
+    const { questions, clock } = start({ askCall });
+    let fault: unknown;
+    const asking = questions.ask(questionOf(factsOf(), { signal: asker.signal }), ASKED).catch((error: unknown) => {
+      fault = error;
+    });
+    await settled();
+    askCall.mockImplementationOnce(() => {
+      asker.abort();
+      return databaseDown();
+    });
+    clock.advance(300);
+    await settled();
+    expect(fault).toMatchObject({ code: 'DatabaseUnavailable' });
+    await asking;
+    clock.advance(300);
+    await settled();
+    expect(askCall).toHaveBeenCalledTimes(2);
   });
 });
 
