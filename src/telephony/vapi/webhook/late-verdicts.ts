@@ -20,8 +20,10 @@ export interface LateVerdictDeps {
   readonly metrics: Pick<Metrics, 'toolCalls'>;
   readonly logger: Logger;
   readonly shutdown: AbortSignal;
-  /** Default 100. */
+  /** Calls; default 100. */
   readonly maxRunning?: number;
+  /** Questions; default 1,000. */
+  readonly maxRemembered?: number;
 }
 
 const DEADLINE_MS = 120_000;
@@ -104,7 +106,7 @@ export class LateVerdicts {
 
   #remember(key: string): void {
     this.#begun.add(key);
-    if (this.#begun.size <= MAX_REMEMBERED) return;
+    if (this.#begun.size <= (this.#deps.maxRemembered ?? MAX_REMEMBERED)) return;
     const oldest = this.#begun.keys().next();
     if (!oldest.done) this.#begun.delete(oldest.value);
   }

@@ -3,7 +3,7 @@ import type { CallVerificationAnswer } from '../../../../src/domain/calls/calls.
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { createLogger } from '../../../../src/observability/logger.js';
 import { Metrics } from '../../../../src/observability/metrics.js';
-import { LateVerdicts } from '../../../../src/telephony/vapi/webhook/late-verdicts.js';
+import { type LateVerdictDeps, LateVerdicts } from '../../../../src/telephony/vapi/webhook/late-verdicts.js';
 import { eventually } from '../../../support/eventually.js';
 import { privacyLeaks } from '../../../support/privacy.js';
 import { decided, MATCH, ScriptedCalls, TOO_LITTLE } from '../../../support/scripted-calls.js';
@@ -31,6 +31,35 @@ function openQuestion(mode: 'off' | 'message' | 'say' = 'message') {
   };
   const late = () => h.calls.verifications.filter(({ requestId }) => requestId.endsWith(':late'));
   return { ...h, late, answer: (answer: Promise<CallVerificationAnswer>) => settle(answer) };
+}
+
+/** Late verdicts within such bounds; `follow` has one question for each call. */
+function bounded(bounds: Pick<LateVerdictDeps, 'maxRunning' | 'maxRemembered'>) {
+  const calls = new ScriptedCalls();
+  const shutdown = new AbortController();
+  const late = new LateVerdicts({
+    config: { lateVerdict: 'message', resultFormat: 'text' },
+    calls,
+    api: new ScriptedVapi(),
+    metrics: new Metrics(),
+    logger: createLogger('silent'),
+    shutdown: shutdown.signal,
+    ...bounds,
+  });
+  const follow = (callId: string) =>
+    late.follow(
+      {
+        call: { platform: 'vapi', callId, callerNumber: undefined, listenUrl: undefined, correlationId: 'c' },
+        requestId: 'r',
+        userId: undefined,
+        threshold: undefined,
+        deadlineMs: 1,
+        signal: new AbortController().signal,
+      },
+      TOO_LITTLE,
+      CONTROL_URL,
+    );
+  return { calls, late, shutdown, follow };
 }
 
 describe('a verdict that comes late', () => {
@@ -194,36 +223,23 @@ describe('a verdict that comes late', () => {
   });
 
   it('is promised to a bounded number of calls at once', async () => {
-    const calls = new ScriptedCalls();
+    const { calls, late, shutdown, follow } = bounded({ maxRunning: 2 });
     calls.onVerify = ({ signal }) =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(decided(TOO_LITTLE))));
-    const shutdown = new AbortController();
-    const late = new LateVerdicts({
-      config: { lateVerdict: 'message', resultFormat: 'text' },
-      calls,
-      api: new ScriptedVapi(),
-      metrics: new Metrics(),
-      logger: createLogger('silent'),
-      shutdown: shutdown.signal,
-      maxRunning: 2,
-    });
-    const follow = (callId: string) =>
-      late.follow(
-        {
-          call: { platform: 'vapi', callId, callerNumber: undefined, listenUrl: undefined, correlationId: 'c' },
-          requestId: 'r',
-          userId: undefined,
-          threshold: undefined,
-          deadlineMs: 1,
-          signal: new AbortController().signal,
-        },
-        TOO_LITTLE,
-        CONTROL_URL,
-      );
     expect(['a', 'b', 'c'].map(follow)).toEqual([true, true, false]);
     late.stop('a');
     await eventually(() => expect(follow('c')).toBe(true));
     shutdown.abort();
+    await late.settled();
+  });
+
+  it('is known to have been told for a bounded number of questions, the newest', async () => {
+    const { late, follow } = bounded({ maxRemembered: 2 });
+    for (const callId of ['a', 'b', 'c']) {
+      expect(follow(callId)).toBe(true);
+      await late.settled();
+    }
+    expect(['b', 'c', 'a'].map(follow)).toEqual([false, false, true]);
     await late.settled();
   });
 });
