@@ -15,14 +15,13 @@ import { CallService } from './domain/calls/call-service.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
 import { VoiceAuthError } from './domain/errors.js';
 import { type Doorbell, type ErasureBell, NO_DOORBELL } from './domain/ports/doorbell.js';
-import { type Calibration, calibrationSchema } from './domain/scoring/calibration.js';
+import type { Calibration } from './domain/scoring/calibration.js';
 import { SpeakerScorer } from './domain/scoring/scorer.js';
 import { TimerWheel } from './domain/timing/timer-wheel.js';
 import { PeopleInMemory } from './domain/users/people-in-memory.js';
 import { UserDirectory } from './domain/users/user-directory.js';
 import { DriftMonitor } from './domain/verification/drift-monitor.js';
 import { Verification } from './domain/verification/verify.js';
-import type { ModelPackage } from './embedder/model-package.js';
 import { type OpenEmbedder, openEmbedder } from './embedder/open-embedder.js';
 import { createHealthReporter } from './health.js';
 import { startHousekeeping } from './housekeeping.js';
@@ -115,8 +114,9 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       retryAfterSeconds: 5,
       onChange: (active) => metrics.activeCalls.set(active),
     });
-    const scorer = createScorer(model.package);
-    warnOfOtherDetector(scorer.calibration, model, logger);
+    const { manifest, cohort, calibration } = model.package;
+    const scorer = new SpeakerScorer(cohort, manifest.embeddingSize, { calibration });
+    warnOfOtherDetector(calibration, model, logger);
     const drift = new DriftMonitor({ scorer, metrics });
     const parts = {
       store: storage.store,
@@ -269,16 +269,6 @@ function publicUrlOf(config: Config, listeningAt: string): string {
   // Without keys this is a development server, and platforms are simulators beside it.
   if (!config.http.apiKeys) return listeningAt;
   throw new VoiceAuthError('ValidationError', 'Streams need PUBLIC_URL in the configuration of the service');
-}
-
-/** The scoring of a model package. Throws when its calibration does not fit the model. */
-export function createScorer(model: ModelPackage): SpeakerScorer {
-  const parsed = calibrationSchema.safeParse(model.calibration);
-  if (!parsed.success || parsed.data.modelId !== model.manifest.id) {
-    const problem = parsed.success ? 'belongs to another model' : (parsed.error.issues[0]?.message ?? 'is damaged');
-    throw new ConfigurationError([`MODEL_ID: calibration.json of ${model.manifest.id} ${problem}`]);
-  }
-  return new SpeakerScorer(model.cohort, model.manifest.embeddingSize, { calibration: parsed.data });
 }
 
 /** The configured API keys, else the development key in the data folder, made on first use. */

@@ -4,11 +4,11 @@
  */
 import { existsSync } from 'node:fs';
 import { type Config, loadConfig } from '../config/config.js';
-import { calibrationSchema, scoreFromFmr } from '../domain/scoring/calibration.js';
+import { scoreFromFmr } from '../domain/scoring/calibration.js';
 import { Cohort } from '../domain/scoring/score-normalisation.js';
 import { loadModelPackage, type ModelPackage } from '../embedder/model-package.js';
 import { requireWritable } from '../embedder/package-files.js';
-import { fittedOnOf, formatCalibration } from '../evaluation/fit-calibration.js';
+import { formatCalibration } from '../evaluation/fit-calibration.js';
 import { randomGenerator } from '../evaluation/random.js';
 import {
   type ClaimCheck,
@@ -46,7 +46,7 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
   const config = loadConfig();
   const target = packageFolder(options.model, config);
   const model = await loadModelPackage(target.modelsDir, target.modelId);
-  const base = presentCalibration(model);
+  const base = model.calibration;
   if (!options.dryRun && options.out === undefined) await requireWritable(target.folder);
   const { voices, enrolled } = await readVoices(config, model);
   if (voices.length < MIN_PEOPLE) {
@@ -68,7 +68,7 @@ export async function calibrateRecorded(options: CalibrateOptions): Promise<void
   const checks: Checked[] = [{ title: 'calibration before', claims: checkRecorded(scores, base, BOOTSTRAP) }];
   if (options.check) checks.push(...checkHalves(voices, { cohort, base }));
   const provenance = {
-    fittedOn: fittedOnRecorded(voices.length, fittedOnOf(model.calibration)),
+    fittedOn: fittedOnRecorded(voices.length, base.fittedOn),
     command: 'voice-auth calibrate --recorded',
   };
   const written = await writeCalibration(target.folder, formatCalibration(calibration, provenance), options);
@@ -104,15 +104,6 @@ function fittedOnRecorded(people: number, before = 'a calibration that does not 
     /^voice samples of .+? of this deployment.*?; the rest: (?:earlier samples, )?(.*)$/.exec(before) ?? [];
   const rest = earlier === undefined ? before : `earlier samples, ${earlier}`;
   return `voice samples of ${people} people of this deployment, against one another's voiceprints; the rest: ${rest}`;
-}
-
-function presentCalibration(model: ModelPackage) {
-  const parsed = calibrationSchema.safeParse(model.calibration);
-  if (parsed.success && parsed.data.modelId === model.manifest.id) return parsed.data;
-  throw new CommandError(
-    `calibration.json of ${model.manifest.id} cannot be used, and --recorded replaces only what its data support: ` +
-      'run voice-auth calibrate <folder of calls> first',
-  );
 }
 
 /** A random `MAX_PEOPLE` of those enrolled with the model who have samples (reservoir sampling), and how many there are. */

@@ -15,7 +15,6 @@ import { type PullSource, pullModel } from '../model-registry/pull-model.js';
 import { findEntry, type RegistryEntry, readRegistry } from '../model-registry/registry-entry.js';
 import { createLogger } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
-import { createScorer } from '../server.js';
 import { CommandError } from './command-error.js';
 import { downloadProgress, printResult, remark, table } from './output.js';
 
@@ -106,7 +105,6 @@ async function use(id: string, { json = false }: JsonOption): Promise<void> {
   const { modelsDir, modelId } = config.embedder;
   await requireComplete(config, id);
   const model = await loadModelPackage(modelsDir, id);
-  createScorer(model);
   await tryLoading(model, config);
   const settings = { MODEL_ID: id, ...(modelsDir === defaultModelsDir() ? {} : { MODELS_DIR: modelsDir }) };
   const unverified = model.manifest.unverified ?? [];

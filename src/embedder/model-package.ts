@@ -8,6 +8,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromFloat32Bytes } from '../audio/float32-bytes.js';
 import { VoiceAuthError } from '../domain/errors.js';
+import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
 import { MODEL_ID_PATTERN, type ModelManifest, parseManifest } from './manifest.js';
 
 export interface ModelPackage {
@@ -18,8 +19,8 @@ export interface ModelPackage {
   readonly speechDetectorPath: string | undefined;
   /** `manifest.cohort.count` x `manifest.embeddingSize`, row after row, every row of unit length. */
   readonly cohort: Float32Array;
-  /** Parsed `calibration.json`, validated by the scoring room. */
-  readonly calibration: unknown;
+  /** Of this model, and fitted with this cohort where it says with which. */
+  readonly calibration: Calibration;
 }
 
 /** What a model needs to run. */
@@ -236,22 +237,31 @@ async function readCohort(
   return { rows, sha256: manifest.cohort.sha256 };
 }
 
-async function readCalibration(path: string, { id, cohort }: ModelManifest): Promise<{ value: unknown } | FileProblem> {
+async function readCalibration(
+  path: string,
+  { id, cohort }: ModelManifest,
+): Promise<{ value: Calibration } | FileProblem> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => (isMissing(error) ? undefined : ''));
   if (text === undefined) return notMade('calibrate', id);
   if (text === '') return { problem: 'cannot be read' };
-  let value: unknown;
+  let json: unknown;
   try {
-    value = JSON.parse(text);
+    json = JSON.parse(text);
   } catch {
     return { problem: 'is not JSON' };
   }
-  // What a score is worth depends on the cohort: of another one every claim would be wrong, and nobody would notice.
-  const fittedWith = typeof value === 'object' && value && 'cohortSha256' in value ? value.cohortSha256 : undefined;
-  if (cohort && fittedWith !== undefined && fittedWith !== cohort.sha256) {
+  const parsed = calibrationSchema.safeParse(json);
+  if (!parsed.success) {
+    const { path: at, message } = parsed.error.issues[0]!;
+    return { problem: `is no calibration: ${at.length > 0 ? `${at.join('.')}: ` : ''}${message}` };
+  }
+  const { modelId, cohortSha256 } = parsed.data;
+  // What a score is worth depends on model and cohort: of others every claim would be wrong, and nobody would notice.
+  if (modelId !== id) return { problem: `belongs to another model, "${modelId}"` };
+  if (cohort && cohortSha256 !== undefined && cohortSha256 !== cohort.sha256) {
     return { problem: `was fitted with another cohort: run \`voice-auth calibrate\` for ${id}`, notMade: true };
   }
-  return { value };
+  return { value: parsed.data };
 }
 
 function notMade(verb: 'cohort' | 'calibrate', id: string): FileProblem {

@@ -97,7 +97,7 @@ export async function runEvaluation(plan: EvaluationPlan, run: EvaluationRun): P
       model: {
         id: service.modelId,
         sha256: service.modelSha256,
-        fittedOn: service.fittedOn,
+        fittedOn: service.calibration.fittedOn ?? null,
         speechDetector: service.speechDetectorId,
       },
       settings: {

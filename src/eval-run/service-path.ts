@@ -7,11 +7,10 @@ import { CallerSpeech } from '../domain/caller-speech/caller-speech.js';
 import { listenToRecording } from '../domain/caller-speech/listen-to-recording.js';
 import { SpeechEmbedding } from '../domain/caller-speech/speech-embedding.js';
 import { VoiceAuthError } from '../domain/errors.js';
-import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
+import type { Calibration } from '../domain/scoring/calibration.js';
 import { Cohort } from '../domain/scoring/score-normalisation.js';
 import { loadModelFiles, loadModelPackage, type ModelFiles } from '../embedder/model-package.js';
 import { startModel } from '../embedder/open-embedder.js';
-import { fittedOnOf } from '../evaluation/fit-calibration.js';
 import { createLogger } from '../observability/logger.js';
 import { Metrics } from '../observability/metrics.js';
 import { WorkerRecordingDecoder } from '../recordings/worker-recording-decoder.js';
@@ -47,8 +46,6 @@ export interface SpeechPath {
 /** The same of a complete package. */
 export interface ServicePath extends SpeechPath {
   readonly calibration: Calibration;
-  /** The data that the calibration says it was fitted on. */
-  readonly fittedOn: string | null;
   readonly cohort: Cohort;
 }
 
@@ -71,10 +68,9 @@ const CLOSE_TIMEOUT_MS = 5000;
 /** Starts the children and the decoder. Throws `ModelPackageError` or `InferenceUnavailable` when they do not start. */
 export async function openServicePath(config: ServicePathConfig): Promise<ServicePath> {
   const model = await loadModelPackage(config.embedder.modelsDir, config.embedder.modelId);
-  const calibration = calibrationSchema.parse(model.calibration);
+  const { calibration } = model;
   const cohort = new Cohort(model.cohort, model.manifest.embeddingSize, { top: calibration.cohortTop });
-  const fittedOn = fittedOnOf(model.calibration) ?? null;
-  return { ...(await startPath(model, config)), calibration, cohort, fittedOn };
+  return { ...(await startPath(model, config)), calibration, cohort };
 }
 
 /** The same for a package that needs no more than its manifest and its networks. Throws like `openServicePath`. */

@@ -2,7 +2,6 @@
  * A calibration from played calls: the impostor tail per amount of speech, and the budget that each look at a call may spend
  * so that the whole procedure keeps its claim. And the form in which it lies in a model package.
  */
-import { z } from 'zod';
 import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
 import { NEXT_LOOK_MS } from '../domain/verification/decide.js';
 import { type CallScores, chooseShares } from './call-procedure.js';
@@ -46,13 +45,6 @@ export interface Provenance {
   readonly fittedOn: string;
   /** What to run to get it again. */
   readonly command: string;
-}
-
-const fittedOnSchema = z.object({ fittedOn: z.string() });
-
-/** Where a parsed `calibration.json` says that it comes from; undefined when it does not say. */
-export function fittedOnOf(calibration: unknown): string | undefined {
-  return fittedOnSchema.safeParse(calibration).data?.fittedOn;
 }
 
 /** One impostor tail per entry of `TAILS_S` for which there are enough nontarget calls; none when there are too few for any. */

@@ -154,9 +154,10 @@ describe('models use', () => {
 
   it('refuses a calibration of another model, or that is none', async () => {
     const dir = folder(toyNetworkFolder('features'));
+    writeFileSync(join(dir, TOY_NETWORK_ID, 'calibration.json'), '{"of":"a test"}');
     expect(await models(['use', TOY_NETWORK_ID], dir)).toMatchObject({
       code: 1,
-      err: expect.stringContaining('calibration.json'),
+      err: expect.stringContaining('calibration.json: is no calibration'),
     });
     writeFileSync(join(dir, TOY_NETWORK_ID, 'calibration.json'), JSON.stringify(toyCalibration()));
     const { code, err } = await models(['use', TOY_NETWORK_ID], dir);

@@ -4,6 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { toyCalibration } from './toy-models.js';
 
 export const SHIPPED_MODEL_ID = 'phone-resnet-192-v4';
 export const SHIPPED_PACKAGE = fileURLToPath(new URL(`../../models/${SHIPPED_MODEL_ID}/`, import.meta.url));
@@ -22,7 +23,7 @@ export function modelFolder(): ModelFolder {
   mkdirSync(packageDir);
   for (const file of ['manifest.json', 'cohort.f32']) copyFileSync(join(SHIPPED_PACKAGE, file), join(packageDir, file));
   for (const file of ['model.onnx', 'speech.onnx']) symlinkSync(join(SHIPPED_PACKAGE, file), join(packageDir, file));
-  writeFileSync(join(packageDir, 'calibration.json'), '{"of":"a test"}');
+  writeCalibration(packageDir, SHIPPED_MODEL_ID);
   return { modelsDir, packageDir, remove: () => rmSync(modelsDir, { recursive: true, force: true }) };
 }
 
@@ -90,9 +91,13 @@ export function toyNetworkFolder(
     cohort[size + 1] = 1;
     const bytes = Buffer.from(cohort.buffer);
     writeFileSync(join(packageDir, 'cohort.f32'), bytes);
-    writeFileSync(join(packageDir, 'calibration.json'), '{"of":"a test"}');
+    writeCalibration(packageDir, TOY_NETWORK_ID);
     manifest.cohort = { sha256: createHash('sha256').update(bytes).digest('hex'), count: 2 };
   }
   writeFileSync(join(packageDir, 'manifest.json'), JSON.stringify(manifest));
   return { modelsDir, packageDir, remove: () => rmSync(modelsDir, { recursive: true, force: true }) };
+}
+
+function writeCalibration(packageDir: string, modelId: string): void {
+  writeFileSync(join(packageDir, 'calibration.json'), JSON.stringify(toyCalibration({ modelId })));
 }

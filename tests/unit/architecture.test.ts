@@ -52,7 +52,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'domain/scoring': [],
   domain: ['audio', 'domain/scoring', 'observability'],
   outbound: ['domain'],
-  embedder: ['audio', 'domain', 'observability'],
+  // A package is refused whose calibration is none, or another model's: what one is stands with the scores it gives.
+  embedder: ['audio', 'domain', 'domain/scoring', 'observability'],
   'model-registry': ['domain', 'embedder', 'outbound'],
   storage: ['audio', 'domain', 'observability'],
   telephony: ['audio', 'domain', 'observability', 'outbound'],

@@ -23,6 +23,8 @@ export const calibrationSchema = z.object({
   cohortSha256: z.string().optional(),
   /** Identifies the speech detector it was fitted with: `silero`, or the SHA-256 of `speech.onnx`; undefined = not recorded. */
   speechDetector: z.string().optional(),
+  /** Where it comes from, for people; undefined in calibrations that do not say. */
+  fittedOn: z.string().optional(),
   /** Impostor tail at several amounts of probe speech, shortest first; knots are [normScore, fmr]. */
   tails: z
     .array(tail)

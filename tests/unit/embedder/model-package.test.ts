@@ -17,6 +17,7 @@ import {
   TOY_NETWORK_ID,
   toyNetworkFolder,
 } from '../../support/model-folder.js';
+import { toyCalibration } from '../../support/toy-models.js';
 
 let folder: ModelFolder;
 beforeEach(() => {
@@ -49,7 +50,7 @@ describe('loadModelPackage', () => {
     expect(loaded.modelPath).toBe(path('model.onnx'));
     expect(loaded.cohort.length).toBe(readFileSync(path('cohort.f32')).length / 4);
     expect(Math.hypot(...loaded.cohort.subarray(-192))).toBeCloseTo(1, 5);
-    expect(loaded.calibration).toEqual({ of: 'a test' });
+    expect(loaded.calibration).toEqual(toyCalibration({ modelId: SHIPPED_MODEL_ID }));
   });
 
   it('refuses a model file whose bytes were changed but not its size', async () => {
@@ -126,6 +127,20 @@ describe('loadModelPackage', () => {
     const [first, second] = [bytes.subarray(0, 192 * 4), bytes.subarray(192 * 4, 2 * 192 * 4)];
     writeFileSync(path('cohort.f32'), Buffer.concat([second, first, bytes.subarray(2 * 192 * 4)]));
     await expect(load()).rejects.toThrow('cohort.f32: has SHA-256');
+  });
+
+  it.each([
+    ['of another model', { modelId: 'somebody-else' }, 'belongs to another model, "somebody-else"'],
+    ['of no model', { modelId: undefined }, 'is no calibration: modelId: '],
+    ['without tails', { tails: [] }, 'is no calibration: tails: '],
+    ['of another cohort', { cohortSha256: '0'.repeat(64) }, 'was fitted with another cohort'],
+  ])('refuses a calibration %s', async (_, changes, problem) => {
+    const calibration = { ...toyCalibration({ modelId: SHIPPED_MODEL_ID }), ...changes };
+    writeFileSync(path('calibration.json'), JSON.stringify(calibration));
+    await expect(load()).rejects.toThrow(`calibration.json: ${problem}`);
+    expect(await verifyModelPackage(folder.modelsDir, SHIPPED_MODEL_ID)).toContainEqual(
+      expect.objectContaining({ file: 'calibration.json', problem: expect.stringContaining(problem) }),
+    );
   });
 
   it('says of a package that was only downloaded what is still to be made', async () => {

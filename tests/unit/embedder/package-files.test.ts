@@ -9,6 +9,7 @@ import {
   requireWritable,
 } from '../../../src/embedder/package-files.js';
 import { type ModelFolder, TOY_NETWORK_ID, toyNetworkFolder } from '../../support/model-folder.js';
+import { toyCalibration } from '../../support/toy-models.js';
 
 const SIZE = 16;
 const folders: ModelFolder[] = [];
@@ -77,7 +78,10 @@ describe('a calibration of another cohort', () => {
     const { packageDir, modelsDir } = made(false);
     const { sha256 } = await loadCohort(modelsDir, TOY_NETWORK_ID);
     const check = async (cohortSha256: string) => {
-      writeFileSync(join(packageDir, 'calibration.json'), JSON.stringify({ cohortSha256 }));
+      writeFileSync(
+        join(packageDir, 'calibration.json'),
+        JSON.stringify(toyCalibration({ modelId: TOY_NETWORK_ID, cohortSha256 })),
+      );
       return (await verifyModelPackage(modelsDir, TOY_NETWORK_ID)).find(({ file }) => file === 'calibration.json');
     };
     expect(await check(sha256)).toEqual({ file: 'calibration.json', problem: undefined });
