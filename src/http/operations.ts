@@ -11,7 +11,7 @@ import * as webhook from './schemas/webhook.js';
 const INFERENCE_ERRORS = ['Busy', 'InferenceUnavailable', 'DatabaseUnavailable', 'Timeout'] as const;
 const AUDIO_ERRORS = ['UnsupportedAudioError', 'AudioProcessingError', ...INFERENCE_ERRORS] as const;
 const SOURCE_ERRORS = ['AudioDownloadError', 'ListenConnectionError', 'CallNotFoundError', ...AUDIO_ERRORS] as const;
-const ENROLLMENT_ERRORS = ['EnrollmentConflict', 'VoiceprintModelMismatch'] as const;
+const ENROLLMENT_ERRORS = ['EnrollmentConflict', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
 const VERIFICATION_ERRORS = ['UserNotFoundError', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
 
 const ENROLLING =

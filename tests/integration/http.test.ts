@@ -179,6 +179,7 @@ describe('users', () => {
 
 describe('errors', () => {
   it.each(ERROR_CODES)('%s has its status and the one shape', async (code) => {
+    t.behave.anyError = true;
     t.behave.verify = failing(code, 'A safe message', { details: { found: 1 }, cause: new Error(LISTEN_URL) });
     const res = await verify().set('X-Correlation-ID', 'error-0001');
     expect(res.status).toBe(STATUS_BY_CODE[code]);
@@ -191,6 +192,13 @@ describe('errors', () => {
     });
     expect(res.headers['retry-after']).toBeUndefined();
     expect(res.headers['cache-control']).toBe('no-store');
+  });
+
+  it('of enrolling somebody who is locked out, like of verifying them', async () => {
+    t.behave.enroll = failing('AccountLockedError', 'Locked', { retryAfterSeconds: 9 });
+    const res = await post('/api/v1/enroll-user', 'enroll').send(ENROLL);
+    expect(res.status).toBe(423);
+    expect(errorReply.parse(res.body).error).toBe('AccountLockedError');
   });
 
   it('say when to come back, in whole seconds', async () => {

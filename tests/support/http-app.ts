@@ -1,6 +1,10 @@
-/** The HTTP app over use cases that a test scripts: everything in front of the domain is real. */
+/**
+ * The HTTP app over use cases that a test scripts: everything in front of the domain is real. After every test, each error that
+ * was answered must be one that the API document gives for its operation.
+ */
 import { PassThrough } from 'node:stream';
 import type { Express } from 'express';
+import { afterAll, afterEach, expect } from 'vitest';
 import type { HttpConfig } from '../../src/config/config.js';
 import type { CallsUseCase, StreamsUseCase } from '../../src/domain/calls/calls.js';
 import type { EnrollmentRequest, EnrollmentResult } from '../../src/domain/enrollment/enrollment.js';
@@ -11,6 +15,8 @@ import type { UsersUseCase } from '../../src/domain/users/users.js';
 import type { VerificationRequest, VerificationResult } from '../../src/domain/verification/verification.js';
 import { type ApiKeyRing, createApiKey, parseApiKeyRing, type Scope } from '../../src/http/api-keys.js';
 import { createApp } from '../../src/http/app.js';
+import { errorCodesOf } from '../../src/http/openapi.js';
+import { createOperations, metricsOperation } from '../../src/http/operations.js';
 import type { WebhookHandler, WebhookReply, WebhookRequest } from '../../src/http/webhook-handler.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
@@ -83,16 +89,32 @@ export interface TestApp {
     webhookRefusal: WebhookHandler['refusal'];
     components: readonly ComponentHealth[];
     draining: boolean;
+    /** Use cases throw what no use case of the operation would. */
+    anyError: boolean;
   };
   /** Everything logged so far, one JSON object per line. */
   logText(): string;
 }
 
+/** Limits of the app, as operations know them. */
+const LIMITS = { configuredThreshold: 0.82, maxListenSeconds: 65 };
+
+/** `operation code` of every answer that its operation does not declare. */
+const undeclared: string[] = [];
+const expectDeclared = () => expect(undeclared.splice(0)).toEqual([]);
+afterEach(expectDeclared);
+// The line of a request may be logged a moment after its answer.
+afterAll(expectDeclared);
+
 /** Builds the app; `config` overrides single settings. Rate limits are off unless asked for. */
 export function testApp(config: Partial<HttpConfig> = {}): TestApp {
   const log = new PassThrough();
   const lines: string[] = [];
-  log.on('data', (chunk: Buffer) => lines.push(chunk.toString()));
+  const declared = declaredErrors(config.metricsPublic ?? true);
+  log.on('data', (chunk: Buffer) => {
+    lines.push(chunk.toString());
+    if (!behave.anyError) undeclared.push(...undeclaredErrors(chunk.toString(), declared));
+  });
   const metrics = new Metrics();
   const rateLimits = new MemoryRateLimits();
   const enrollments: EnrollmentRequest[] = [];
@@ -126,6 +148,7 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
     webhookRefusal: () => undefined,
     components: [{ name: 'database', ok: true, detail: { backend: 'memory' } }],
     draining: false,
+    anyError: false,
   };
   const app = createApp({
     config: {
@@ -184,10 +207,27 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
     },
     health: { components: async () => behave.components },
     isDraining: () => behave.draining,
-    configuredThreshold: 0.82,
-    maxListenSeconds: 65,
+    ...LIMITS,
   });
   return { app, metrics, rateLimits, enrollments, verifications, webhooks, behave, logText: () => lines.join('') };
+}
+
+/** Codes by operation. */
+function declaredErrors(metricsPublic: boolean): ReadonlyMap<string, readonly string[]> {
+  const operations = [...Object.values(createOperations(LIMITS)), metricsOperation(metricsPublic)];
+  return new Map(operations.map((operation) => [operation.name, errorCodesOf(operation)]));
+}
+
+/** Requests that no operation took are nobody's. */
+function undeclaredErrors(text: string, declared: ReadonlyMap<string, readonly string[]>): readonly string[] {
+  const requests = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line): { readonly operation?: string; readonly error?: string } => JSON.parse(line));
+  return requests.flatMap(({ operation = 'unknown', error }) => {
+    if (error === undefined || operation === 'unknown' || declared.get(operation)?.includes(error)) return [];
+    return [`${operation} ${error}`];
+  });
 }
 
 /** `Authorization` header value of the test key with this scope. */

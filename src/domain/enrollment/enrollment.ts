@@ -52,10 +52,11 @@ export interface EnrollmentResult {
 
 export interface EnrollmentUseCase {
   /**
-   * Adds a voice sample and writes the voiceprint. Throws `AudioDownloadError`, `UnsupportedAudioError`,
-   * `AudioProcessingError`, `ListenConnectionError`, `EnrollmentConflict`, `VoiceprintModelMismatch`, `Busy`,
-   * `InferenceUnavailable`, `DatabaseUnavailable` or `ValidationError`; then nothing was written, unless it was the answer
-   * of the database alone that did not come (`DatabaseUnavailable`).
+   * Adds a voice sample and writes the voiceprint. Throws `EnrollmentConflict`, `AccountLockedError`,
+   * `VoiceprintModelMismatch`, `ValidationError` (URL), `ListenConnectionError`, `AudioDownloadError`, `PayloadTooLarge`
+   * (recording), `UnsupportedAudioError`, `AudioProcessingError`, `Busy`, `InferenceUnavailable`, `DatabaseUnavailable` or
+   * `Timeout` (given up by the asker or a shutdown); then nothing was written, unless it was the answer of the database alone
+   * that did not come (`DatabaseUnavailable`).
    */
   enroll(request: EnrollmentRequest): Promise<EnrollmentResult>;
 }

@@ -11,7 +11,9 @@ export interface DecodedRecording {
 export interface RecordingFetcher {
   /**
    * Downloads a recording under the outgoing-connection rules (https only, public addresses, byte and time caps).
-   * Throws `ValidationError` for a URL that may not be fetched and `AudioDownloadError` for a download that failed.
+   * Throws `ValidationError` for a URL that may not be fetched, `AudioDownloadError` for a download that failed,
+   * `PayloadTooLarge` for more bytes than allowed, `Busy` when too many downloads run and, when aborted, the signal's reason
+   * if it is a `VoiceAuthError`, else `Timeout`.
    */
   fetch(audioUrl: string, options: { readonly signal: AbortSignal }): Promise<Uint8Array>;
 }
@@ -20,7 +22,7 @@ export interface RecordingDecoder {
   /**
    * Decodes a whole recording off the main thread. Throws `UnsupportedAudioError` for a format that cannot be read here,
    * `AudioProcessingError` for damaged or empty audio and for more than the configured duration, `Busy` when too
-   * many decodes wait.
+   * many decodes wait and, when aborted, what `RecordingFetcher.fetch` throws then.
    */
   decode(bytes: Uint8Array, options: { readonly signal: AbortSignal }): Promise<DecodedRecording>;
 }

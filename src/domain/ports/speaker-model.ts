@@ -10,7 +10,9 @@ export interface SpeakerEmbedder {
   /**
    * Embeds one window of net speech (mono, `sampleRateHz`, samples in [-1, 1]) into a unit-length vector. The samples are
    * copied before this returns, so the caller may reuse its buffer.
-   * Throws `Busy` (queue full or waited too long) or `InferenceUnavailable` (the model's process failed twice).
+   * Throws `Busy` (queue full or waited too long), `InferenceUnavailable` (the model's process failed twice),
+   * `AudioProcessingError` (window too short or too long, or audio that the model can make nothing of) and, when aborted, the
+   * signal's reason.
    */
   embed(window: Float32Array, options: InferenceOptions): Promise<Float32Array>;
 }

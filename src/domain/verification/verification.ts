@@ -41,8 +41,9 @@ export interface VerificationUseCase {
   /**
    * Verifies a claimed identity and records the attempt; the result is what was recorded. Throws `UserNotFoundError`,
    * `AccountLockedError`, `VoiceprintModelMismatch`, `ValidationError` (threshold below the configured one, URL),
-   * `ListenConnectionError`, `AudioDownloadError`, `UnsupportedAudioError`, `AudioProcessingError`, `Busy`,
-   * `InferenceUnavailable` or `DatabaseUnavailable`; then nothing was accepted.
+   * `ListenConnectionError`, `AudioDownloadError`, `PayloadTooLarge` (recording), `UnsupportedAudioError`,
+   * `AudioProcessingError`, `Busy`, `InferenceUnavailable`, `DatabaseUnavailable` or `Timeout` (the answer is overdue); then
+   * nothing was accepted.
    */
   verify(request: VerificationRequest): Promise<VerificationResult>;
 }
