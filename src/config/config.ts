@@ -243,9 +243,9 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       resultFormat: env.VAPI_RESULT_FORMAT,
       lateVerdict: env.VAPI_LATE_VERDICT,
     },
-    vapiApi: { url: env.VAPI_API_URL.replace(/\/+$/, ''), privateKey: env.VAPI_PRIVATE_KEY },
+    vapiApi: { url: env.VAPI_API_URL, privateKey: env.VAPI_PRIVATE_KEY },
     streams: {
-      publicUrl: env.PUBLIC_URL?.replace(/\/+$/, ''),
+      publicUrl: env.PUBLIC_URL,
       twilioAuthTokens: env.TWILIO_AUTH_TOKEN,
       allowUnsigned: !env.API_KEYS,
     },

@@ -28,10 +28,11 @@ const originList = list.refine((items) => items.every(isOrigin), {
   error:
     'must be origins as browsers send them, e.g. https://app.example.com: no path or slash behind it, no default port',
 });
-/** An address that paths are appended to. */
+/** An address that paths are appended to, without the slash that they begin with. */
 const baseUrl = z
   .url({ protocol: /^https?$/, abort: true })
-  .regex(/^\w+:\/*[^/?#@]+(?:\/[^?#]*)?$/, { error: 'must not have a query, a fragment, a user name or a password' });
+  .regex(/^\w+:\/*[^/?#@]+(?:\/[^?#]*)?$/, { error: 'must not have a query, a fragment, a user name or a password' })
+  .transform((url) => url.replace(/\/+$/, ''));
 const headerName = z
   .string()
   .regex(/^[A-Za-z0-9-]{1,64}$/)
@@ -124,7 +125,7 @@ export const ENVIRONMENT = {
     flag.default(false),
     "enroll_caller may register the caller's number, and make a new user of a caller who names none; numbers can be forged",
   ),
-  SUPABASE_URL: variable(z.url().optional(), 'Supabase project; unset = embedded PostgreSQL in DATA_DIR'),
+  SUPABASE_URL: variable(baseUrl.optional(), 'Supabase project; unset = embedded PostgreSQL in DATA_DIR'),
   SUPABASE_SERVICE_ROLE_KEY: secret(supabaseKey, 'Service-role key of the Supabase project'),
   SUPABASE_ANON_KEY: secret(supabaseKey, 'Not enough on its own: row-level security hides everything'),
   ALLOW_ANON_KEY: variable(
@@ -205,10 +206,7 @@ export const ENVIRONMENT = {
     z.string().min(1).optional(),
     'Asks VAPI for the listen URL of a call whose events do not carry it; unset = such calls are not listened to',
   ),
-  VAPI_API_URL: variable(
-    z.url({ protocol: /^https?$/ }).default('https://api.vapi.ai'),
-    'Where VAPI answers for VAPI_PRIVATE_KEY',
-  ),
+  VAPI_API_URL: variable(baseUrl.default('https://api.vapi.ai'), 'Where VAPI answers for VAPI_PRIVATE_KEY'),
   VAPI_WEBHOOK_SECRET: secret(
     secretList.optional(),
     'Webhooks with one of these in X-Vapi-Secret are believed (comma-separated, for rotation)',

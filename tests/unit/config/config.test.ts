@@ -196,30 +196,38 @@ describe('configuration errors', () => {
     },
   );
 
+  const BASE_URLS = ['PUBLIC_URL', 'VAPI_API_URL', 'SUPABASE_URL'];
+
   it.each([
     'https://a.example/?x=1',
     'https://a.example?',
     'https://a.example/#x',
     'https://me:pw@a.example',
     'https://@a.example',
-  ])('name a public address that paths cannot be appended to: %s', (url) => {
-    expect(problemsOf({ PUBLIC_URL: url })).toEqual([
-      'PUBLIC_URL: must not have a query, a fragment, a user name or a password',
-    ]);
+  ])('name an address that paths cannot be appended to: %s', (url) => {
+    for (const name of BASE_URLS) {
+      expect(problemsOf({ ...SUPABASE, [name]: url })).toEqual([
+        `${name}: must not have a query, a fragment, a user name or a password`,
+      ]);
+    }
   });
 
-  it('name a public address that is none, once', () => {
-    for (const url of ['a.example', 'ftp://a.example', 'https://'])
-      expect(problemsOf({ PUBLIC_URL: url })).toHaveLength(1);
-    expect(problemsOf({ PUBLIC_URL: 'a.example' })[0]).not.toContain('query');
+  it('name an address that is none, once', () => {
+    for (const name of BASE_URLS) {
+      for (const url of ['a.example', 'ftp://a.example', 'https://'])
+        expect(problemsOf({ ...SUPABASE, [name]: url })).toHaveLength(1);
+      expect(problemsOf({ ...SUPABASE, [name]: 'a.example' })[0]).not.toContain('query');
+    }
   });
 
   it.each([
     ['https://a.example', 'https://a.example'],
     ['https://a.example:8443/voice/', 'https://a.example:8443/voice'],
     ['http://127.0.0.1:8000//', 'http://127.0.0.1:8000'],
-  ])('do not come for the public address %s', (url, expected) => {
+  ])('do not come for the address %s', (url, expected) => {
     expect(loadConfig({ PUBLIC_URL: url }).streams.publicUrl).toBe(expected);
+    expect(loadConfig({ VAPI_API_URL: url }).vapiApi.url).toBe(expected);
+    expect(loadConfig({ ...SUPABASE, SUPABASE_URL: url }).storage.supabase?.url).toBe(expected);
   });
 
   it('list every problem in the message, one per line', () => {
