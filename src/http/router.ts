@@ -1,5 +1,6 @@
 /** Makes Express routes out of operations: the same chain of checks for each, in the same order. */
 import type { Express, Request, RequestHandler, Response } from 'express';
+import { roundScore, toSeconds } from '../domain/answer-numbers.js';
 import type { Scope } from './api-keys.js';
 import { addressOf } from './client-address.js';
 import { EventStream } from './event-stream.js';
@@ -8,7 +9,6 @@ import { methodNotAllowed } from './middleware/error-handler.js';
 import { validation } from './middleware/validation.js';
 import type { Operation, OperationContext, Route } from './operation.js';
 import { stateOf } from './request-state.js';
-import { roundScore, toSeconds } from './schemas/numbers.js';
 
 /** The checks that operations share. */
 export interface Checks {

@@ -1,9 +1,10 @@
 /** Running calls over HTTP: how they stand, and streams that are to come. */
+
+import { toSeconds } from '../../domain/answer-numbers.js';
 import type { CallsUseCase, StreamPlatform, StreamsUseCase } from '../../domain/calls/calls.js';
 import { VoiceAuthError } from '../../domain/errors.js';
 import { answer, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
-import { toSeconds } from '../schemas/numbers.js';
 
 /** How a platform is told to stream a call here; made by whoever knows the platforms. */
 export type StreamGuide = (

@@ -1,12 +1,12 @@
 /** Enrollment over HTTP: from what was asked to what the use case understands, and back. */
 import type { z } from 'zod';
+import { roundScore, toSeconds } from '../../domain/answer-numbers.js';
 import type { CallsUseCase } from '../../domain/calls/calls.js';
 import type { EnrollmentResult, EnrollmentSource, EnrollmentUseCase } from '../../domain/enrollment/enrollment.js';
 import { VoiceAuthError } from '../../domain/errors.js';
 import { answer, type OperationContext, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
 import type { enrollReply } from '../schemas/enrollment.js';
-import { roundScore, toSeconds } from '../schemas/numbers.js';
 import { callQuestion } from './call-question.js';
 
 /** Routes of enrollment. */

@@ -1,9 +1,10 @@
 /** What is known about users, over HTTP. */
+
+import { roundScore, toSeconds } from '../../domain/answer-numbers.js';
 import type { AttemptSummary } from '../../domain/ports/auth-store.js';
 import type { UsersUseCase } from '../../domain/users/users.js';
 import { answer, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
-import { roundScore, toSeconds } from '../schemas/numbers.js';
 import type { AttemptReply } from '../schemas/users.js';
 
 /** Routes of users. */

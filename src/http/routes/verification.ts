@@ -1,8 +1,9 @@
 /** Verification over HTTP: from what was asked to what the use case understands, and back. */
 import type { z } from 'zod';
+import { roundScore, toSeconds } from '../../domain/answer-numbers.js';
 import type { CallsUseCase } from '../../domain/calls/calls.js';
 import { VoiceAuthError } from '../../domain/errors.js';
-import type { Reason } from '../../domain/verification/decision.js';
+import { REASON_MEANINGS, type Reason } from '../../domain/verification/decision.js';
 import type {
   VerificationResult,
   VerificationSource,
@@ -10,24 +11,8 @@ import type {
 } from '../../domain/verification/verification.js';
 import { answer, type OperationContext, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
-import { roundScore, toSeconds } from '../schemas/numbers.js';
 import type { verifyReply } from '../schemas/verification.js';
 import { callQuestion } from './call-question.js';
-
-const MESSAGES: Readonly<Record<Reason, string>> = {
-  match: 'The voice matches the enrolled speaker.',
-  no_match: 'The voice does not match the enrolled speaker.',
-  insufficient_speech: 'The caller said too little to decide.',
-  no_caller_audio: 'Nothing was heard from the caller.',
-  mixed_audio: 'Caller and agent share one channel, so the caller cannot be told apart.',
-  low_quality: 'The audio is too poor to decide.',
-  caller_hung_up: 'The call ended before a decision.',
-  deadline: 'Time ran out before a decision.',
-  challenge_failed: 'The caller did not say what was asked for.',
-  replayed_audio: 'The audio appears to have been played before.',
-  locked_out: 'Too many failed attempts: the user is locked for now.',
-  not_enrolled: 'The user has no voiceprint.',
-};
 
 /** Routes of verification. */
 export function verificationRoutes(
@@ -73,7 +58,7 @@ function asker({ correlationId, callId, signal, onProgress }: OperationContext) 
 function reply(result: VerificationResult, context: OperationContext): z.input<typeof verifyReply> {
   return {
     success: result.decision === 'accept',
-    message: MESSAGES[result.reason],
+    message: messageOf(result.reason),
     records: null,
     score: result.score === undefined ? null : roundScore(result.score),
     decision: result.decision,
@@ -85,4 +70,10 @@ function reply(result: VerificationResult, context: OperationContext): z.input<t
     correlation_id: context.correlationId,
     additional_factor_required: true,
   };
+}
+
+/** What a reason means, as a sentence. */
+function messageOf(reason: Reason): string {
+  const meaning = REASON_MEANINGS[reason];
+  return `${meaning.charAt(0).toUpperCase()}${meaning.slice(1)}.`;
 }

@@ -3,10 +3,11 @@
  * word first, then what it means and what to do. Scores are in the JSON form only: an agent may repeat what it reads to the
  * very caller who is trying to match a voice.
  */
+import { roundScore, toSeconds } from '../../../domain/answer-numbers.js';
 import type { CallStatus, UnclearCaller } from '../../../domain/calls/calls.js';
 import type { EnrollmentResult } from '../../../domain/enrollment/enrollment.js';
 import type { VoiceAuthError } from '../../../domain/errors.js';
-import type { Reason } from '../../../domain/verification/decision.js';
+import { REASON_MEANINGS, type Reason } from '../../../domain/verification/decision.js';
 import type { VerificationResult } from '../../../domain/verification/verification.js';
 
 export type ResultFormat = 'text' | 'json';
@@ -36,21 +37,6 @@ const ONE_SIGNAL = 'voice is one signal, ask for another factor before anything 
 const NOTHING_YET = 'do not disclose or change anything, offer another way to verify';
 const ASK_AGAIN = 'let the caller say a few more sentences, then call verify_caller again';
 const VERDICT_FOLLOWS = 'listening goes on and the verdict follows by itself when the caller has said more';
-
-const MEANINGS: Readonly<Record<Reason, string>> = {
-  match: "the caller's voice matches the enrolled speaker",
-  no_match: "the caller's voice does not match the enrolled speaker",
-  insufficient_speech: 'the caller has said too little to decide',
-  no_caller_audio: 'nothing has been heard from the caller',
-  mixed_audio: 'caller and agent share one audio channel, so the caller cannot be told apart',
-  low_quality: 'the audio is too poor to decide',
-  caller_hung_up: 'the call ended before a decision',
-  deadline: 'time ran out before a decision',
-  challenge_failed: 'the caller did not say what was asked for',
-  replayed_audio: 'the audio appears to be a recording',
-  locked_out: 'too many failed attempts',
-  not_enrolled: 'this person has no enrolled voice',
-};
 
 /** Reasons that more speech of the caller can change. */
 const CHANGEABLE: readonly Reason[] = ['insufficient_speech', 'no_caller_audio', 'deadline'];
@@ -128,7 +114,7 @@ function sentenceOf(outcome: ToolOutcome): string {
 
 /** Names the person: asked about one and then about another, an agent must not take one verdict for the other's. */
 function verdictSentence({ result, follows, userId }: Extract<ToolOutcome, { kind: 'verification' }>): string {
-  const meaning = `${MEANINGS[result.reason]} (user ${userId})`;
+  const meaning = `${REASON_MEANINGS[result.reason]} (user ${userId})`;
   if (result.decision === 'accept') return `verified: ${meaning}; ${ONE_SIGNAL}`;
   if (result.reason === 'locked_out') return `locked_out: ${meaning}; ${NOTHING_YET}`;
   if (result.decision === 'reject') return `not_verified: ${meaning}; ${NOTHING_YET}`;
@@ -149,11 +135,11 @@ function factsOf(outcome: ToolOutcome): Readonly<Record<string, unknown>> {
       return {
         decision: outcome.result.decision,
         reason: outcome.result.reason,
-        score: outcome.result.score === undefined ? null : Math.round(outcome.result.score * 1e6) / 1e6,
+        score: outcome.result.score === undefined ? null : roundScore(outcome.result.score),
         threshold: outcome.result.threshold,
         user_id: oneLine(outcome.userId),
-        net_speech_seconds: outcome.result.netSpeechMs / 1000,
-        audio_seconds: outcome.result.audioMs === undefined ? null : outcome.result.audioMs / 1000,
+        net_speech_seconds: toSeconds(outcome.result.netSpeechMs),
+        audio_seconds: outcome.result.audioMs === undefined ? null : toSeconds(outcome.result.audioMs),
         attempt_id: oneLine(outcome.result.attemptId),
         additional_factor_required: true,
         verdict_follows: outcome.follows,
@@ -162,9 +148,9 @@ function factsOf(outcome: ToolOutcome): Readonly<Record<string, unknown>> {
       return {
         status: 'enrolled',
         user_id: oneLine(outcome.userId),
-        score: Math.round(outcome.result.score * 1e6) / 1e6,
+        score: roundScore(outcome.result.score),
         samples: outcome.result.samples,
-        net_speech_seconds: outcome.result.netSpeechMs / 1000,
+        net_speech_seconds: toSeconds(outcome.result.netSpeechMs),
       };
     case 'unknown_caller':
     case 'ambiguous_caller':
@@ -182,7 +168,7 @@ function factsOf(outcome: ToolOutcome): Readonly<Record<string, unknown>> {
       return outcome.status
         ? {
             state: outcome.status.state,
-            net_speech_seconds: outcome.status.netSpeechMs / 1000,
+            net_speech_seconds: toSeconds(outcome.status.netSpeechMs),
             looks: outcome.status.looks,
             claimed: outcome.status.claimed,
           }

@@ -32,7 +32,7 @@ describe('results as text', () => {
     [
       'a match',
       verification(),
-      /^verified: the caller's voice matches .* \(user 3f1c.*\); voice is one signal, ask for another factor before/,
+      /^verified: the voice matches .* \(user 3f1c.*\); voice is one signal, ask for another factor before/,
     ],
     ['no match', verification({ decision: 'reject', reason: 'no_match' }), /^not_verified: .* does not match/],
     ['a recording', verification({ decision: 'reject', reason: 'replayed_audio' }), /^not_verified: .* recording/],
@@ -99,6 +99,12 @@ describe('results as JSON', () => {
       verdict_follows: false,
     });
     expect(parsed(verification(TOO_LITTLE, true))).toMatchObject({ score: null, verdict_follows: true });
+  });
+
+  it('write numbers as the HTTP API does', () => {
+    expect(parsed(status(1280.0000001, true))).toMatchObject({ net_speech_seconds: 1.28 });
+    const uneven = verification({ netSpeechMs: 3210.0000001, audioMs: 4199.9999999, score: 0.12345678 });
+    expect(parsed(uneven)).toMatchObject({ net_speech_seconds: 3.21, audio_seconds: 4.2, score: 0.123457 });
   });
 
   it('have the facts of everything else', () => {

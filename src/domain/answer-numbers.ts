@@ -1,4 +1,4 @@
-/** How numbers are written in answers. */
+/** How numbers are written in answers, over HTTP and in results of tool calls. */
 
 /** Milliseconds as seconds, to the millisecond. */
 export function toSeconds(milliseconds: number): number {
