@@ -4,8 +4,8 @@
  */
 import { type RawData, WebSocket } from 'ws';
 import type { StreamPlatform } from '../../domain/calls/calls.js';
-import { streamPath } from '../streams/platforms.js';
-import { twilioSignature, webSocketAddress } from '../streams/twilio-signature.js';
+import { streamPath, webSocketAddress } from '../streams/platforms.js';
+import { twilioSignature } from '../streams/twilio-signature.js';
 import { dueMs } from './schedule.js';
 import { type ScriptedMessage, streamScript } from './stream-script.js';
 import { type StreamVariant, streamVariant } from './stream-variants.js';

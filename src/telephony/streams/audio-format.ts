@@ -1,4 +1,5 @@
 /** What platforms call the audio they send, read leniently: the same format has a dozen spellings. */
+import { SPEECH_RATES_HZ } from '../speech-rates.js';
 
 /** `s16_unordered`: 16-bit samples whose byte order the sources disagree about, so that it has to be heard. */
 export type Encoding = 'mulaw' | 'alaw' | 's16le' | 's16_unordered';
@@ -15,9 +16,6 @@ export interface FormatClaim {
   readonly sampleRateHz: unknown;
   readonly channels: unknown;
 }
-
-/** Rates in use for speech. Others are refused: every new rate costs the design of a filter, which a peer could ask for at will. */
-const RATES_HZ = [8_000, 16_000, 24_000, 32_000, 44_100, 48_000];
 
 /** `audio/x-l16;rate=16000`: the name of a codec, and perhaps its rate. */
 const CONTENT_TYPE = /^(?:audio\/)?(?:x-)?([a-z0-9]{1,16})(?:\s*;\s*rate=(\d{4,5}))?$/i;
@@ -55,7 +53,7 @@ export function readFormat(
   const encoding = known === 'l16' ? l16 : known;
   const sampleRateHz = wholeNumber(claim.sampleRateHz ?? named?.rate ?? inForce.sampleRateHz);
   if (encoding === undefined || wholeNumber(claim.channels ?? 1) !== 1) return undefined;
-  if (sampleRateHz === undefined || !RATES_HZ.includes(sampleRateHz)) return undefined;
+  if (sampleRateHz === undefined || !SPEECH_RATES_HZ.includes(sampleRateHz)) return undefined;
   return { encoding, sampleRateHz, channels: 1 };
 }
 

@@ -3,6 +3,7 @@
  * what differs is a dialect, the rest is here.
  */
 import type { Track } from '../../audio/pcm-frame.js';
+import { isObject, type JsonObject, objectIn, parseJson } from '../wire-json.js';
 import { type AudioFormat, type FormatClaim, type FormatDefaults, readFormat, wholeNumber } from './audio-format.js';
 import {
   type AudioEvent,
@@ -12,8 +13,6 @@ import {
   type StreamAdapter,
   type StreamEvent,
 } from './stream-events.js';
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 export interface MediaDialect {
   /** In force until a message states something else. */
@@ -28,7 +27,6 @@ export interface MediaDialect {
 
 const COURTESY: StreamEvent = { kind: 'courtesy' };
 const STOP: StreamEvent = { kind: 'stop' };
-const NOTHING: JsonObject = {};
 
 /** Events that are known and left alone. What they carry, digits above all, is nobody's business here. */
 const LEFT_ALONE: ReadonlyMap<unknown, IgnoredCause> = new Map([
@@ -70,8 +68,8 @@ export class MediaAdapter implements StreamAdapter {
 
   translate(message: Uint8Array, isBinary: boolean): StreamEvent {
     if (isBinary) return ignored('unexpected_binary');
-    const json = parseObject(message);
-    if (json === undefined) return ignored('garbage_text');
+    const json = parseJson(message);
+    if (!isObject(json)) return ignored('garbage_text');
     switch (json.event) {
       case 'media':
         return this.#media(objectIn(json.media), json);
@@ -123,24 +121,6 @@ export class MediaAdapter implements StreamAdapter {
   #trackOf(name: unknown): Track {
     if (name === undefined) return this.#tracks.length === 1 ? this.#tracks[0]! : 'mixed';
     return TRACKS.get(name) ?? 'mixed';
-  }
-}
-
-/** The value if it is an object, else an empty one. */
-export function objectIn(value: unknown): JsonObject {
-  return isObject(value) ? value : NOTHING;
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseObject(bytes: Uint8Array): JsonObject | undefined {
-  try {
-    const json: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
-    return isObject(json) ? json : undefined;
-  } catch {
-    return undefined;
   }
 }
 

@@ -26,6 +26,11 @@ export const STREAM_ENDPOINTS: Readonly<Record<StreamPlatform, StreamEndpoint>> 
 const ROOT = '/api/v1/streams';
 const PATH = /^\/api\/v1\/streams\/([a-z-]{1,32})(?:\/([A-Za-z0-9._~-]{1,256}))?\/?$/;
 
+/** A public `http` or `https` address as the `ws` or `wss` one. */
+export function webSocketAddress(address: string): string {
+  return address.replace(/^http/i, 'ws');
+}
+
 /** Where a platform dials; with the token as last segment when there is one. */
 export function streamPath(platform: StreamPlatform, token?: string): string {
   const path = `${ROOT}/${STREAM_ENDPOINTS[platform].segment}`;

@@ -3,7 +3,8 @@
  * message or with every piece. Extra headers come as an object, as JSON, as `{X-PH-token: value}` or as `token=value`, or
  * not at all, so the token may be in the URL instead.
  */
-import { isObject, type JsonObject, type MediaDialect } from './media-adapter.js';
+import { isObject, objectIn, parseJson } from '../wire-json.js';
+import type { MediaDialect } from './media-adapter.js';
 import { tokenLike } from './stream-events.js';
 
 const MAX_HEADER_CHARACTERS = 2_048;
@@ -25,21 +26,12 @@ export const PLIVO: MediaDialect = {
 function tokenIn(headers: unknown): string | undefined {
   if (isObject(headers)) return tokenAmong(Object.entries(headers));
   if (typeof headers !== 'string' || headers.length > MAX_HEADER_CHARACTERS) return undefined;
-  return tokenAmong(Object.entries(jsonIn(headers) ?? {})) ?? tokenAmong(pairsIn(headers));
+  return tokenAmong(Object.entries(objectIn(parseJson(headers)))) ?? tokenAmong(pairsIn(headers));
 }
 
 function tokenAmong(headers: readonly (readonly [string, unknown])[]): string | undefined {
   const header = headers.find(([name]) => /^(x-ph-)?token$/i.test(name));
   return tokenLike(header?.[1]);
-}
-
-function jsonIn(text: string): JsonObject | undefined {
-  try {
-    const json: unknown = JSON.parse(text);
-    return isObject(json) ? json : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** `{a: 1, b: 2}` or `a=1;b=2`. */

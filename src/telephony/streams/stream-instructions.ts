@@ -5,8 +5,7 @@
  * The token is a secret that works once, for the call it was made for.
  */
 import type { StreamPlatform } from '../../domain/calls/calls.js';
-import { streamPath } from './platforms.js';
-import { webSocketAddress } from './twilio-signature.js';
+import { streamPath, webSocketAddress } from './platforms.js';
 
 export interface StreamInstructionsRequest {
   readonly platform: StreamPlatform;

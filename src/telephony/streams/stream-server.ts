@@ -10,9 +10,9 @@ import type { StreamsConfig } from '../../config/config.js';
 import type { StreamPlatform, StreamsUseCase } from '../../domain/calls/calls.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
-import { readStreamPath, STREAM_ENDPOINTS } from './platforms.js';
+import { readStreamPath, STREAM_ENDPOINTS, webSocketAddress } from './platforms.js';
 import { type StreamOutcome, StreamSession, type StreamSessionLimits } from './stream-session.js';
-import { judgeSignature, type SignatureVerdict, webSocketAddress } from './twilio-signature.js';
+import { judgeSignature, type SignatureVerdict } from './twilio-signature.js';
 import { type UnprovenRefusal, type UnprovenStreamLimits, UnprovenStreams } from './unproven-streams.js';
 import { type RefusalStatus, refuseUpgrade } from './upgrade-refusal.js';
 

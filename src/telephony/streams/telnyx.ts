@@ -4,7 +4,8 @@
  * follow, so both a list and an object are read, and the token may be in the URL instead. Sources disagree about the
  * byte order of L16.
  */
-import { isObject, type MediaDialect, objectIn } from './media-adapter.js';
+import { isObject, objectIn } from '../wire-json.js';
+import type { MediaDialect } from './media-adapter.js';
 import { tokenLike } from './stream-events.js';
 
 export const TELNYX: MediaDialect = {

@@ -10,11 +10,6 @@ export function twilioSignature(authToken: string, url: string): string {
   return createHmac('sha1', authToken).update(url, 'utf8').digest('base64');
 }
 
-/** A public `http` or `https` address as the `ws` or `wss` one. */
-export function webSocketAddress(address: string): string {
-  return address.replace(/^http/i, 'ws');
-}
-
 export type SignatureVerdict = 'valid' | 'missing' | 'wrong' | 'not_configured';
 
 /** Judges the signature of an upgrade to `url`. Without auth tokens everything passes if unsigned streams are allowed. */

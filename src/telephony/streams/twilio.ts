@@ -3,7 +3,8 @@
  * because Twilio cuts query strings off. Clients that speak this protocol without being Twilio leave `mediaFormat` out,
  * or state it with the first audio.
  */
-import { isObject, type MediaDialect, objectIn } from './media-adapter.js';
+import { isObject, objectIn } from '../wire-json.js';
+import type { MediaDialect } from './media-adapter.js';
 import { tokenLike } from './stream-events.js';
 
 export const TWILIO: MediaDialect = {

@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import type { WireFormat } from '../pcm-deframer.js';
+import { SPEECH_RATES_HZ } from '../speech-rates.js';
+import { fieldOf, parseJson } from '../wire-json.js';
 
 export type TextFrame =
   | { readonly kind: 'start'; readonly format: WireFormat }
@@ -15,27 +17,20 @@ export type TextFrame =
 /** Longer texts are not looked into: a start frame has about a hundred characters. */
 export const MAX_TEXT_BYTES = 64 * 1024;
 
-/** Rates in use for speech. Others are refused: every new rate costs the design of a filter, which a peer could ask for at will. */
-const ANNOUNCED_RATES = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
-
 /** `{"type":"start","encoding":"linear16","container":"raw","sampleRate":16000,"channels":2}`; the first two optional. */
 const startSchema = z.object({
   encoding: z.literal('linear16').optional(),
   container: z.literal('raw').optional(),
-  sampleRate: z.coerce.number().pipe(z.union(ANNOUNCED_RATES.map((rate) => z.literal(rate)))),
+  sampleRate: z.coerce.number().pipe(z.union(SPEECH_RATES_HZ.map((rate) => z.literal(rate)))),
   channels: z.coerce.number().pipe(z.union([z.literal(1), z.literal(2)])),
 });
 
 /** Says what a text frame is. Never throws, whatever the bytes; never quotes them. */
 export function parseTextFrame(bytes: Uint8Array): TextFrame {
   if (bytes.length > MAX_TEXT_BYTES) return { kind: 'garbage' };
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
-  } catch {
-    return { kind: 'garbage' };
-  }
-  if (typeof json !== 'object' || json === null || !('type' in json) || json.type !== 'start') return { kind: 'event' };
+  const json = parseJson(bytes);
+  if (json === undefined) return { kind: 'garbage' };
+  if (fieldOf(json, 'type') !== 'start') return { kind: 'event' };
   const start = startSchema.safeParse(json);
   if (!start.success) {
     const fields = start.error.issues.map((issue) => issue.path.join('.')).join(', ');

@@ -2,7 +2,7 @@
  * Tool calls as they have been seen on the wire. A message repeats them in up to three lists, each in a shape of its own;
  * they are joined by id, and what comes first counts.
  */
-import { fieldOf, listOf, textOf } from './json-fields.js';
+import { fieldOf, listOf, parseJson, textOf } from '../../wire-json.js';
 
 export interface ToolCall {
   /** Exactly as sent: the answer names it. */
@@ -120,12 +120,7 @@ function readArguments(raw: unknown): ToolArguments | undefined {
 }
 
 function ofText(text: string): ToolArguments | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const parsed = parseJson(text);
   // Not a text again: one level of quoting has been seen, more would be somebody's mistake.
-  return typeof parsed === 'string' ? undefined : readArguments(parsed);
+  return parsed === undefined || typeof parsed === 'string' ? undefined : readArguments(parsed);
 }

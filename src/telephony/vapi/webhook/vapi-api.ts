@@ -7,7 +7,7 @@ import type { OutboundConfig, VapiApiConfig } from '../../../config/config.js';
 import { checkUrl } from '../../../outbound/address-policy.js';
 import { type GuardedAnswer, GuardedClient } from '../../../outbound/guarded-client.js';
 import type { ResolveHost } from '../../../outbound/guarded-lookup.js';
-import { parseJson } from './json-fields.js';
+import { parseJson } from '../../wire-json.js';
 import { type CallDetails, callDetails } from './wire-call.js';
 
 /** What can be put into a running call. */

@@ -3,7 +3,7 @@
  * whatever cannot be used becomes a kind of its own, never an exception, and no text of the message is repeated.
  */
 import { createHash } from 'node:crypto';
-import { fieldOf, parseJson, textOf } from './json-fields.js';
+import { fieldOf, parseJson, textOf } from '../../wire-json.js';
 import { readFunctionCall, readToolCalls, type ToolCall } from './tool-call-list.js';
 import { type CallReference, callOfMessage } from './wire-call.js';
 

@@ -1,6 +1,6 @@
 /** What a call object of VAPI says, wherever it comes from: a webhook or the API. Its URLs are secrets. */
 import { isWellFormedId } from '../../../observability/correlation.js';
-import { fieldOf, textOf } from './json-fields.js';
+import { fieldOf, textOf } from '../../wire-json.js';
 
 /** The parts of a call that an event may tell or leave out. */
 export interface CallDetails {

@@ -1,6 +1,6 @@
 import twilio from 'twilio';
 import { describe, expect, it } from 'vitest';
-import { readStreamPath, streamPath } from '../../../../src/telephony/streams/platforms.js';
+import { readStreamPath, streamPath, webSocketAddress } from '../../../../src/telephony/streams/platforms.js';
 import { streamInstructions } from '../../../../src/telephony/streams/stream-instructions.js';
 
 const publicUrl = 'https://auth.example.com/voice';
@@ -65,4 +65,9 @@ describe('readStreamPath', () => {
   ])('knows no endpoint %j', (target) => {
     expect(readStreamPath(target)).toEqual({ kind: 'unknown' });
   });
+});
+
+it('maps public addresses to those of WebSockets', () => {
+  expect(webSocketAddress('https://auth.example.com/voice')).toBe('wss://auth.example.com/voice');
+  expect(webSocketAddress('http://127.0.0.1:8000')).toBe('ws://127.0.0.1:8000');
 });

@@ -1,11 +1,7 @@
 import fc from 'fast-check';
 import twilio from 'twilio';
 import { describe, expect, it } from 'vitest';
-import {
-  judgeSignature,
-  twilioSignature,
-  webSocketAddress,
-} from '../../../../src/telephony/streams/twilio-signature.js';
+import { judgeSignature, twilioSignature } from '../../../../src/telephony/streams/twilio-signature.js';
 
 const URL = 'wss://mycompany.com/media';
 
@@ -54,9 +50,4 @@ describe('judging an upgrade', () => {
     }
     expect(judgeSignature(undefined, URL, { ...config, allowUnsigned: true })).toBe('missing');
   });
-});
-
-it('maps public addresses to those of WebSockets', () => {
-  expect(webSocketAddress('https://auth.example.com/voice')).toBe('wss://auth.example.com/voice');
-  expect(webSocketAddress('http://127.0.0.1:8000')).toBe('ws://127.0.0.1:8000');
 });
