@@ -2,8 +2,6 @@
 import { dbToPower, powerToDb, SILENCE_DB } from './level.js';
 
 export interface QualityReport {
-  /** Largest magnitude of all samples, in dBFS; undefined before the first. */
-  readonly peakDb: number | undefined;
   /** Mean power of the speech frames; undefined when there was none. */
   readonly speechLevelDb: number | undefined;
   /** Median power of the other frames; undefined when there was none. */
@@ -30,22 +28,12 @@ export class QualityMeter {
   #speechFrames = 0;
   #speechSamples = 0;
   #speechEnergy = 0;
-  #samples = 0;
-  #peak = 0;
 
   /** Takes the next frame (samples in [-1, 1], any length; an empty one is ignored) and whether it is speech. */
   push(frame: Float32Array, isSpeech: boolean): void {
     if (frame.length === 0) return;
     let energy = 0;
-    let peak = this.#peak;
-    for (let i = 0; i < frame.length; i++) {
-      const sample = frame[i]!;
-      energy += sample * sample;
-      const magnitude = Math.abs(sample);
-      if (magnitude > peak) peak = magnitude;
-    }
-    this.#peak = peak;
-    this.#samples += frame.length;
+    for (let i = 0; i < frame.length; i++) energy += frame[i]! * frame[i]!;
     if (isSpeech) {
       this.#speechFrames++;
       this.#speechSamples += frame.length;
@@ -65,7 +53,6 @@ export class QualityMeter {
     const speechPower = this.#speechSamples > 0 ? this.#speechEnergy / this.#speechSamples : undefined;
     const noiseLevelDb = this.#noiseFrames > 0 ? this.#medianNoiseDb() : undefined;
     return {
-      peakDb: this.#samples > 0 ? powerToDb(this.#peak * this.#peak) : undefined,
       speechLevelDb: speechPower === undefined ? undefined : powerToDb(speechPower),
       noiseLevelDb,
       snrDb: speechPower === undefined || noiseLevelDb === undefined ? undefined : snrDb(speechPower, noiseLevelDb),

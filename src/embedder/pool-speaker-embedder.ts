@@ -12,7 +12,6 @@ const MAX_SPARE = 8;
 
 export class PoolSpeakerEmbedder implements SpeakerEmbedder {
   readonly modelId: string;
-  readonly dimensions: number;
   readonly sampleRateHz: number;
   readonly minWindowMs: number;
   readonly preferredWindowMs: number;
@@ -25,7 +24,6 @@ export class PoolSpeakerEmbedder implements SpeakerEmbedder {
     private readonly pool: InferencePool,
   ) {
     this.modelId = manifest.id;
-    this.dimensions = manifest.embeddingSize;
     this.sampleRateHz = manifest.sampleRateHz;
     this.minWindowMs = manifest.window.minMs;
     this.preferredWindowMs = manifest.window.preferredMs;

@@ -142,7 +142,6 @@ export class ToyDetector implements SpeechDetector {
 /** Reads the direction off the mean amplitude of what is loud. */
 export class ToyEmbedder implements SpeakerEmbedder {
   readonly modelId: string = TOY_MODEL_ID;
-  readonly dimensions = 2;
   readonly sampleRateHz = TOY_RATE_HZ;
   readonly minWindowMs = 1000;
   readonly preferredWindowMs = 4000;

@@ -113,7 +113,6 @@ const PACKAGE_ROOMS: Readonly<Record<string, readonly string[]>> = {
   'node:cluster': ['cluster'],
   undici: ['outbound', 'recordings', 'model-registry'],
   'ipaddr.js': ['outbound'],
-  'prism-media': ['recordings'],
   opusscript: ['recordings'],
   'mpg123-decoder': ['recordings'],
   '@wasm-audio-decoders/flac': ['recordings'],

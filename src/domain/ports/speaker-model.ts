@@ -2,7 +2,6 @@
 
 export interface SpeakerEmbedder {
   readonly modelId: string;
-  readonly dimensions: number;
   readonly sampleRateHz: number;
   /** Shortest and preferred length of one window of net speech. */
   readonly minWindowMs: number;

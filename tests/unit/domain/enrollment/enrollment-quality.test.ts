@@ -4,7 +4,6 @@ import { requireEnrollmentQuality } from '../../../../src/domain/enrollment/enro
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 
 const good: QualityReport = {
-  peakDb: -6,
   speechLevelDb: -20,
   noiseLevelDb: -50,
   snrDb: 30,
