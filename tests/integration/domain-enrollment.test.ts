@@ -37,20 +37,31 @@ describe('samples', () => {
     });
   });
 
-  it('are pooled by their length', async () => {
-    await world.service.enroll(world.userId, voice(0, 4));
-    const answer = await world.service.enroll(world.userId, voice(20, 8));
-    expect(answer).toMatchObject({ samples: 2, netSpeechMs: 8000 });
-    expect(answer.score).toBeGreaterThan(0.55);
+  it('are pooled by their length, the first no less than all others together', async () => {
+    await world.service.enroll(world.userId, voice(0, 8));
+    const answer = await world.service.enroll(world.userId, voice(20, 4));
+    expect(answer).toMatchObject({ samples: 2, netSpeechMs: 4000 });
+    expect(answer.score).toBeGreaterThan(0.82);
     expect(answer.score).toBeLessThan(1);
-    const user = (await world.user())!;
-    const [first, second] = user.samples;
-    const expected = poolEmbeddings([
-      { embedding: first!.embedding, weight: 4000 },
-      { embedding: second!.embedding, weight: 8000 },
-    ]);
-    expect(cosine(user.voiceprint!.centroid, expected)).toBeCloseTo(1, 6);
-    expect(user.voiceprint).toMatchObject({ sampleCount: 2, netSpeechMs: 12_000 });
+    const pooled = async (...weights: number[]) => {
+      const { samples, voiceprint } = (await world.user())!;
+      const parts = weights.map((weight, index) => ({ embedding: samples[index]!.embedding, weight }));
+      return cosine(voiceprint!.centroid, poolEmbeddings(parts));
+    };
+    expect(await pooled(8000, 4000)).toBeCloseTo(1, 6);
+    await world.service.enroll(world.userId, voice(15, 12));
+    expect(await pooled(16_000, 4000, 12_000)).toBeCloseTo(1, 6);
+    expect((await world.user())!.voiceprint).toMatchObject({ sampleCount: 3, netSpeechMs: 24_000 });
+  });
+
+  it('of a stranger who was taken for the owner do not shut the owner out, however many there are', async () => {
+    await world.service.enroll(world.userId, voice(0, 4));
+    for (const degrees of [23, 24, 25, 26, 27]) await world.service.enroll(world.userId, voice(degrees, 12));
+    expect(await storedAngles()).toEqual([0, 24, 25, 26, 27]);
+    expect(degreesOf((await world.user())!.voiceprint!.centroid)).toBeLessThan(14);
+    // Strict enough to reject the owner against a voiceprint that the stranger has taken over.
+    const owner = await world.service.verifyUpload(world.userId, voice(1), { threshold: 0.9 });
+    expect(owner).toMatchObject({ decision: 'accept' });
   });
 
   it('are at most five: the first one stays, of the others the oldest goes', async () => {
@@ -60,7 +71,8 @@ describe('samples', () => {
     expect((await world.service.enroll(world.userId, voice(6, 5))).samples).toBe(5);
     expect(await storedAngles()).toEqual([0, 3, 4, 5, 6]);
     const { samples, voiceprint } = (await world.user())!;
-    const kept = samples.map(({ embedding, netSpeechMs }) => ({ embedding, weight: netSpeechMs }));
+    const [first, ...others] = samples.map(({ embedding, netSpeechMs }) => ({ embedding, weight: netSpeechMs }));
+    const kept = [{ ...first!, weight: 17_000 }, ...others];
     expect(cosine(voiceprint!.centroid, poolEmbeddings(kept))).toBeCloseTo(1, 6);
     expect(voiceprint!.netSpeechMs).toBe(samples.reduce((total, { netSpeechMs }) => total + netSpeechMs, 0));
   });
@@ -70,7 +82,7 @@ describe('samples', () => {
     const before = await world.user();
     await expect(world.service.enroll(world.userId, voice(60))).rejects.toMatchObject({
       code: 'EnrollmentConflict',
-      details: { check: 'sample_agreement', needed: 0.55 },
+      details: { check: 'sample_agreement', needed: 0.82 },
     });
     expect(await world.user()).toEqual(before);
     expect(await world.service.count('enrollments_total', { outcome: 'EnrollmentConflict' })).toBe(1);

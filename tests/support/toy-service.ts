@@ -38,7 +38,7 @@ const VERIFICATION: VerificationConfig = {
 const ENROLLMENT: EnrollmentConfig = {
   minSpeechMs: 3000,
   maxSpeechMs: 12_000,
-  matchThreshold: 0.55,
+  matchThreshold: 0.82,
   listenTimeoutMs: 20_000,
   connectTimeoutMs: 5000,
 };

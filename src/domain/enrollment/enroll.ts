@@ -20,10 +20,7 @@ export interface EnrollmentDeps extends ListeningDeps {
   readonly config: EnrollmentConfig;
 }
 
-/**
- * Samples kept per voiceprint. The first one stays as the anchor, so that a series of further samples cannot walk the
- * voiceprint over to another speaker; of the others the oldest makes room.
- */
+/** Samples kept per voiceprint. The first one stays as its anchor (see `centroidOf`); of the others the oldest makes room. */
 const MAX_SAMPLES = 5;
 
 export class Enrollment implements EnrollmentUseCase {
@@ -76,7 +73,7 @@ export class Enrollment implements EnrollmentUseCase {
       consentReference: request.consentReference,
       modelId: embedder.modelId,
       expectedVersion: before?.voiceprint?.version ?? 0,
-      centroid: poolEmbeddings(all.map(({ embedding, netSpeechMs }) => ({ embedding, weight: netSpeechMs }))),
+      centroid: centroidOf(all),
       newSample: sample,
       keptSampleIds: kept.map(({ id }) => id),
       replacesModelId: replaced,
@@ -190,6 +187,21 @@ function foreignModel(user: EnrolledUser | undefined, modelId: string): string |
 function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefined): void {
   if (!user || phone === undefined || user.phone === undefined || user.phone === phone) return;
   throw new VoiceAuthError('EnrollmentConflict', 'The user is registered with another phone number');
+}
+
+/**
+ * Samples count by their length, but the first no less than all others together: what is added later cannot outvote it, so
+ * the voiceprint stays at least as near to it as to what was added, and a stranger who is added cannot shut the owner out.
+ * That keeps no stranger out: one whose sample was taken for the owner's will be accepted beside the owner.
+ */
+function centroidOf(samples: readonly VoiceSample[]): Float32Array {
+  const added = samples.slice(1).reduce((total, { netSpeechMs }) => total + netSpeechMs, 0);
+  return poolEmbeddings(
+    samples.map(({ embedding, netSpeechMs }, index) => ({
+      embedding,
+      weight: index === 0 ? Math.max(netSpeechMs, added) : netSpeechMs,
+    })),
+  );
 }
 
 function keptSamples(samples: readonly VoiceSample[]): readonly VoiceSample[] {
