@@ -52,6 +52,7 @@ export interface VerificationConfig {
 export interface EnrollmentConfig {
   readonly minSpeechMs: number;
   readonly maxSpeechMs: number;
+  /** Never below the threshold of a verification. */
   readonly matchThreshold: number;
   readonly listenTimeoutMs: number;
   readonly connectTimeoutMs: number;
@@ -214,7 +215,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
     enrollment: {
       minSpeechMs: env.ENROLL_MIN_SPEECH_MS,
       maxSpeechMs,
-      matchThreshold: env.ENROLL_MATCH_THRESHOLD,
+      matchThreshold: env.ENROLL_MATCH_THRESHOLD ?? env.VOICE_THRESHOLD,
       listenTimeoutMs,
       connectTimeoutMs,
     },
@@ -305,6 +306,12 @@ function crossCheck(env: Environment): string[] {
   }
   if (env.ENROLL_MIN_SPEECH_MS > env.MAX_AUDIO_DURATION * 1000) {
     problems.push('ENROLL_MIN_SPEECH_MS: must not be more than MAX_AUDIO_DURATION');
+  }
+  // Whoever is added to a voiceprint is accepted from then on: that must not be easier than to be accepted.
+  if (env.ENROLL_MATCH_THRESHOLD !== undefined && env.ENROLL_MATCH_THRESHOLD < env.VOICE_THRESHOLD) {
+    problems.push(
+      `ENROLL_MATCH_THRESHOLD: must not be below VOICE_THRESHOLD (${env.VOICE_THRESHOLD}); unset, it is that`,
+    );
   }
   return problems;
 }

@@ -169,8 +169,8 @@ export const ENVIRONMENT = {
   WEBSOCKET_TIMEOUT: variable(number(1, 600).default(65), 'Seconds a verification listens at most'),
   ENROLL_MIN_SPEECH_MS: variable(integer(2000, 60_000).default(5000), 'Net speech needed in one enrollment sample'),
   ENROLL_MATCH_THRESHOLD: variable(
-    number(0.3, 0.9999).default(0.7),
-    'Score at which a further sample agrees with the voiceprint; at 0.7, 1 other speaker in 37 could add one, given an API key for it',
+    number(0.3, 0.9999).optional(),
+    'Score a further sample needs to be added to a voiceprint, VOICE_THRESHOLD or more; unset = VOICE_THRESHOLD',
   ),
   MAX_FAILED_ATTEMPTS: variable(
     integer(1, 100).default(5),

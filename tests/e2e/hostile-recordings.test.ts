@@ -248,7 +248,7 @@ describe('samples that do not belong', () => {
 
   it('another speaker as second sample', async () => {
     const reply = await upload('/api/v1/enroll', voiceFile('dave-enroll'), { user_id: ALICE, phone: PHONE });
-    const details = { check: 'sample_agreement', found: expect.any(Number), needed: 0.7 };
+    const details = { check: 'sample_agreement', found: expect.any(Number), needed: 0.82 };
     expectRefusal(reply, { ...CONFLICT, details }, [ALICE, PHONE]);
   });
 });

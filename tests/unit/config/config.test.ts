@@ -352,6 +352,20 @@ describe('settings that depend on one another', () => {
     expect(namesOf(problemsOf({ MIN_SPEECH_MS: '5001', MAX_AUDIO_DURATION: '5' }))).toEqual(['MIN_SPEECH_MS']);
     expect(namesOf(problemsOf({ MAX_AUDIO_DURATION: '4' }))).toEqual(['ENROLL_MIN_SPEECH_MS']);
   });
+
+  it('adding to a voiceprint must not be easier than being accepted', () => {
+    const matchThreshold = (source: Source) => loadConfig(source).enrollment.matchThreshold;
+    expect(matchThreshold({})).toBe(0.82);
+    expect(matchThreshold({ VOICE_THRESHOLD: '0.9' })).toBe(0.9);
+    expect(matchThreshold({ ENROLL_MATCH_THRESHOLD: '0.82' })).toBe(0.82);
+    expect(matchThreshold({ ENROLL_MATCH_THRESHOLD: '0.9' })).toBe(0.9);
+    expect(problemsOf({ ENROLL_MATCH_THRESHOLD: '0.7' })).toEqual([
+      'ENROLL_MATCH_THRESHOLD: must not be below VOICE_THRESHOLD (0.82); unset, it is that',
+    ]);
+    expect(namesOf(problemsOf({ VOICE_THRESHOLD: '0.9', ENROLL_MATCH_THRESHOLD: '0.89' }))).toEqual([
+      'ENROLL_MATCH_THRESHOLD',
+    ]);
+  });
 });
 
 describe('describeEnvironment', () => {
