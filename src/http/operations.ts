@@ -15,7 +15,8 @@ const ENROLLMENT_ERRORS = ['EnrollmentConflict', 'AccountLockedError', 'Voicepri
 const VERIFICATION_ERRORS = ['UserNotFoundError', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
 
 const ENROLLING =
-  'Adds a voice sample. The first sample makes the voiceprint; up to five are kept, and further ones must match it. ' +
+  'Adds a voice sample. The first sample makes the voiceprint; up to five are kept. A further one must match it as a caller must, ' +
+  'and be no copy of a kept one. ' +
   'A voiceprint of another model than the service now uses is only replaced with `replaceModel`.';
 const VERIFYING =
   'Checks whether the caller is who they claim to be. A failed match is an answer, not an error: 200 with `success: false`. ' +

@@ -88,6 +88,28 @@ describe('samples', () => {
     expect(await world.service.count('enrollments_total', { outcome: 'EnrollmentConflict' })).toBe(1);
   });
 
+  it('that are copies of a kept one are refused, and are no failed attempts', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    await world.service.enroll(world.userId, voice(10), { sampleId: randomUUID() });
+    const before = await world.user();
+    for (const copy of [voice(0), voice(10), voice(10, 6)]) {
+      await expect(world.service.enroll(world.userId, copy)).rejects.toMatchObject({
+        code: 'EnrollmentConflict',
+        details: { check: 'sample_copy' },
+      });
+    }
+    expect(await world.user()).toEqual(before);
+    expect([await world.recorded(), await world.failedAttempts()]).toEqual([[], 0]);
+    expect(await world.service.enroll(world.userId, voice(1))).toMatchObject({ samples: 3 });
+  });
+
+  it('of the same id are one, whoever asks again', async () => {
+    const sampleId = randomUUID();
+    await world.service.enroll(world.userId, voice(0));
+    await world.service.enroll(world.userId, voice(10), { sampleId });
+    expect(await world.service.enroll(world.userId, voice(10), { sampleId })).toMatchObject({ samples: 2, score: 1 });
+  });
+
   it('cannot walk the voiceprint over to somebody else, a little at a time', async () => {
     await world.service.enroll(world.userId, voice(0));
     let degrees = 0;

@@ -10,7 +10,7 @@ import { accountLocked, asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, EnrollmentRecord, VoiceSample } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
-import { poolEmbeddings } from '../scoring/embedding.js';
+import { cosine, poolEmbeddings } from '../scoring/embedding.js';
 import { linkSignals } from '../timing/linked-signal.js';
 import { lockOf, modelMismatch } from '../verification/claim.js';
 import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
@@ -159,10 +159,13 @@ export class Enrollment implements EnrollmentUseCase {
   /** Agreement of a further sample with the voiceprint so far; 1 for a first sample. */
   private agreement(before: EnrolledUser | undefined, sample: VoiceSample): number {
     if (!before?.voiceprint) return 1;
-    const { fmr } = this.deps.scorer.against(before.voiceprint.centroid).compare(sample.embedding, sample.netSpeechMs);
+    const { scorer } = this.deps;
+    refuseCopy(sample, before.samples, scorer.calibration.replayCosine);
+    const { fmr } = scorer.against(before.voiceprint.centroid).compare(sample.embedding, sample.netSpeechMs);
     const score = scoreFromFmr(fmr);
     const { matchThreshold } = this.deps.config;
-    if (score < matchThreshold) {
+    // A NaN matches nobody.
+    if (!(score >= matchThreshold)) {
       throw new VoiceAuthError('EnrollmentConflict', 'The sample does not match the voiceprint', {
         details: { check: 'sample_agreement', found: Number(score.toFixed(4)), needed: matchThreshold },
       });
@@ -187,6 +190,14 @@ function foreignModel(user: EnrolledUser | undefined, modelId: string): string |
 function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefined): void {
   if (!user || phone === undefined || user.phone === undefined || user.phone === phone) return;
   throw new VoiceAuthError('EnrollmentConflict', 'The user is registered with another phone number');
+}
+
+/** The same recording again says nothing new about the voice, and would only weigh more. */
+function refuseCopy(sample: VoiceSample, kept: readonly VoiceSample[], replayCosine: number): void {
+  if (kept.every(({ embedding }) => cosine(embedding, sample.embedding) < replayCosine)) return;
+  throw new VoiceAuthError('EnrollmentConflict', 'The sample is a copy of one that is enrolled already', {
+    details: { check: 'sample_copy' },
+  });
 }
 
 /**
