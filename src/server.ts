@@ -20,6 +20,7 @@ import { SpeakerScorer } from './domain/scoring/scorer.js';
 import { TimerWheel } from './domain/timing/timer-wheel.js';
 import { PeopleInMemory } from './domain/users/people-in-memory.js';
 import { UserDirectory } from './domain/users/user-directory.js';
+import { AttemptRecorder } from './domain/verification/attempt-recorder.js';
 import { DriftMonitor } from './domain/verification/drift-monitor.js';
 import { Verification } from './domain/verification/verify.js';
 import { type OpenEmbedder, openEmbedder } from './embedder/open-embedder.js';
@@ -134,7 +135,8 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       shutdown: giveUp.signal,
     };
     const verification = new Verification({ ...parts, config: config.verification });
-    const enrollment = new Enrollment({ ...parts, config: config.enrollment });
+    const recorder = new AttemptRecorder({ ...parts, config: config.verification, modelId: model.embedder.modelId });
+    const enrollment = new Enrollment({ ...parts, config: config.enrollment, recorder });
     const calls = new CallService({
       ...parts,
       config: config.verification,

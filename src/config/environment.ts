@@ -174,7 +174,7 @@ export const ENVIRONMENT = {
   ),
   MAX_FAILED_ATTEMPTS: variable(
     integer(1, 100).default(5),
-    'Failed attempts in a row that lock a user: rejects, and comparisons without a match on audio too poor to decide from',
+    'Failed attempts in a row that lock a user: rejects, further enrollment samples that do not match, and comparisons without a match on audio too poor to decide from',
   ),
   LOCKOUT_MINUTES: variable(number(0.01, 10_080).default(15), 'How long a user stays locked'),
   LISTEN_HOSTS: variable(list.default(['*.vapi.ai']), 'Hosts that listen URLs may name (`*.` = any subdomain)'),

@@ -11,12 +11,17 @@ import * as webhook from './schemas/webhook.js';
 const INFERENCE_ERRORS = ['Busy', 'InferenceUnavailable', 'DatabaseUnavailable', 'Timeout'] as const;
 const AUDIO_ERRORS = ['UnsupportedAudioError', 'AudioProcessingError', ...INFERENCE_ERRORS] as const;
 const SOURCE_ERRORS = ['AudioDownloadError', 'ListenConnectionError', 'CallNotFoundError', ...AUDIO_ERRORS] as const;
-const ENROLLMENT_ERRORS = ['EnrollmentConflict', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
+const ENROLLMENT_ERRORS = [
+  'EnrollmentConflict',
+  'VoiceprintModelMismatch',
+  'AccountLockedError',
+  'UserNotFoundError',
+] as const;
 const VERIFICATION_ERRORS = ['UserNotFoundError', 'AccountLockedError', 'VoiceprintModelMismatch'] as const;
 
 const ENROLLING =
   'Adds a voice sample. The first sample makes the voiceprint; up to five are kept. A further one must match it as a caller must, ' +
-  'and be no copy of a kept one. ' +
+  'and be no copy of a kept one; one that does not match counts as a failed attempt. ' +
   'A voiceprint of another model than the service now uses is only replaced with `replaceModel`.';
 const VERIFYING =
   'Checks whether the caller is who they claim to be. A failed match is an answer, not an error: 200 with `success: false`. ' +

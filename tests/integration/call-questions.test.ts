@@ -560,6 +560,21 @@ describe('enrolling from a call', () => {
     expect(await world.recorded()).toEqual(['accept/match', 'reject/no_match']);
   });
 
+  it('counts a sample of somebody else as one failed attempt where the asker answers for who calls', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    await play(audio, STRANGER);
+    const proven = { userId: world.userId, identityProven: true };
+    await expect(here.service.enroll(enrolling(call, proven))).rejects.toMatchObject({
+      code: 'EnrollmentConflict',
+      details: { check: 'sample_agreement' },
+    });
+    const attempt = { decision: 'reject', reason: 'no_match', source: 'vapi', callId: call.callId };
+    expect(await world.history()).toMatchObject([attempt]);
+    expect(await world.failedAttempts()).toBe(1);
+    expect((await world.user())?.samples).toHaveLength(1);
+  });
+
   it.each([
     ['before it is asked for', 2.1],
     ['while it is listened to', 0],

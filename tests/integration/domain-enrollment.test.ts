@@ -1,19 +1,36 @@
 /** Enrollment on the real database: which samples make a voiceprint, and that nothing is written by halves. */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { CallerSpeech } from '../../src/domain/caller-speech/caller-speech.js';
 import type { EnrollmentSource } from '../../src/domain/enrollment/enrollment.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { cosine, poolEmbeddings } from '../../src/domain/scoring/embedding.js';
 import { UserDirectory } from '../../src/domain/users/user-directory.js';
 import { rejectOf } from '../support/embedded-storage.js';
 import { ToyCall } from '../support/toy-calls.js';
-import { degreesOf, joined, settled, ToyEmbedder, toyNoise, toySilence, toySpeech } from '../support/toy-models.js';
-import { AUDIO_URL, LISTEN_URL, play, replacing, ToyService } from '../support/toy-service.js';
+import {
+  degreesOf,
+  joined,
+  settled,
+  TOY_RATE_HZ,
+  ToyEmbedder,
+  toyNoise,
+  toySilence,
+  toySpeech,
+} from '../support/toy-models.js';
+import { AUDIO_URL, LISTEN_URL, play, replacing, samplesOf, ToyService } from '../support/toy-service.js';
 import { databaseDown, PHONE, toyWorld } from '../support/toy-world.js';
 
 const by = { correlationId: 'erase-00001', actor: 'test-key' };
 const voice = (degrees: number, seconds = 4) => ({ degrees, seconds });
 const listen: EnrollmentSource = { kind: 'listen_url', listenUrl: LISTEN_URL, maxSeconds: undefined };
+
+/** What is told of a sample that does not match. */
+const MISMATCH = {
+  code: 'EnrollmentConflict',
+  message: 'The sample does not match the voiceprint',
+  details: { check: 'sample_agreement', needed: 0.82 },
+};
 
 const world = toyWorld();
 
@@ -77,15 +94,51 @@ describe('samples', () => {
     expect(voiceprint!.netSpeechMs).toBe(samples.reduce((total, { netSpeechMs }) => total + netSpeechMs, 0));
   });
 
-  it('of somebody else are refused, with the numbers, and change nothing', async () => {
+  it('of somebody else are refused, change nothing and count as failed attempts; how near they were is not told', async () => {
     await world.service.enroll(world.userId, voice(0), { phone: PHONE });
     const before = await world.user();
-    await expect(world.service.enroll(world.userId, voice(60))).rejects.toMatchObject({
-      code: 'EnrollmentConflict',
-      details: { check: 'sample_agreement', needed: 0.82 },
-    });
+    const refused: unknown = await world.service
+      .enroll(world.userId, voice(30), { callId: 'call-0001' })
+      .catch((error: unknown) => error);
+    expect(refused).toMatchObject(MISMATCH);
+    expect((refused as VoiceAuthError).details).toEqual(MISMATCH.details);
     expect(await world.user()).toEqual(before);
     expect(await world.service.count('enrollments_total', { outcome: 'EnrollmentConflict' })).toBe(1);
+    const attempt = { decision: 'reject', reason: 'no_match', threshold: 0.82, source: 'upload', callId: 'call-0001' };
+    const [recorded, ...more] = await world.history();
+    expect(recorded).toMatchObject({ ...attempt, netSpeechMs: 4000, looks: 1, modelId: 'toy-2d' });
+    expect(recorded?.score).toBeGreaterThan(0.7);
+    expect([more, await world.failedAttempts()]).toEqual([[], 1]);
+  });
+
+  it('lock the user when too many in a row are of somebody else', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    for (const degrees of [60, 61, 62]) {
+      await expect(world.service.enroll(world.userId, voice(degrees))).rejects.toMatchObject(MISMATCH);
+    }
+    expect(await world.service.count('lockouts_total')).toBe(1);
+    const locked = { code: 'AccountLockedError' };
+    await expect(world.service.enroll(world.userId, voice(1))).rejects.toMatchObject(locked);
+    await expect(world.service.verifyUpload(world.userId, voice(1))).rejects.toMatchObject(locked);
+    expect(await storedAngles()).toEqual([0]);
+  });
+
+  it('of somebody else, asked for in a time in which the user was locked, are told so', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    world.service.embedder.latch.close();
+    const slow = world.service.enroll(world.userId, voice(60));
+    while (world.service.embedder.latch.held === 0) await settled();
+    await world.store.recordAttempt(rejectOf(world.userId, { maxFailedAttempts: 1 }));
+    world.service.embedder.latch.open();
+    await expect(slow).rejects.toMatchObject({ code: 'AccountLockedError' });
+    expect((await world.recorded())[0]).toBe('reject/locked_out');
+  });
+
+  it('of somebody else that cannot be recorded fail with that', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    const failing = new ToyService(replacing(world.store, { recordAttempt: databaseDown }));
+    await expect(failing.enroll(world.userId, voice(60))).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+    expect(await storedAngles()).toEqual([0]);
   });
 
   it('that are copies of a kept one are refused, and are no failed attempts', async () => {
@@ -112,10 +165,11 @@ describe('samples', () => {
 
   it('cannot walk the voiceprint over to somebody else, a little at a time', async () => {
     await world.service.enroll(world.userId, voice(0));
+    const patient = new ToyService(world.store, { verification: { maxFailedAttempts: 100 } });
     let degrees = 0;
     for (let i = 0; i < 40; i++) {
       degrees += 3;
-      await world.service.enroll(world.userId, voice(degrees)).catch(() => {
+      await patient.enroll(world.userId, voice(degrees)).catch(() => {
         degrees -= 3;
       });
     }
@@ -334,6 +388,17 @@ describe('a live call', () => {
     expect(call.stopped).toBe(true);
   });
 
+  it('of somebody else is recorded as one that was listened to', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    const { call, result } = await startCall();
+    await play(call, voice(60, 5));
+    call.end();
+    await expect(result).rejects.toMatchObject(MISMATCH);
+    expect(await world.history()).toMatchObject([{ decision: 'reject', reason: 'no_match', source: 'vapi_listen' }]);
+    const labels = { decision: 'reject', reason: 'no_match', source: 'listen_url' };
+    expect(await world.service.count('verifications_total', labels)).toBe(1);
+  });
+
   it('in which caller and agent are mixed makes no voiceprint', async () => {
     const { call, result } = await startCall();
     await play(call, voice(10, 5), 'mixed');
@@ -365,6 +430,27 @@ describe('a live call', () => {
     call.end({ kind: 'failed', error: new VoiceAuthError('ListenConnectionError', 'broken') });
     await expect(result).rejects.toMatchObject({ code: 'ListenConnectionError' });
     expect(await world.user()).toBeUndefined();
+  });
+});
+
+describe('a running call', () => {
+  it.each([
+    ['was recorded while it was heard', true, []],
+    ['was not recorded', false, ['reject/no_match']],
+  ])('whose sample does not match is recorded once: the attempt %s', async (_, recordsAttempts, recorded) => {
+    await world.service.enroll(world.userId, voice(0));
+    const { detector, shutdown } = world.service;
+    const speech = new CallerSpeech({
+      detector,
+      maxSpeechMs: 12_000,
+      inference: { priority: 'live', signal: shutdown.signal },
+    });
+    speech.push({ samples: samplesOf(voice(60)), sampleRateHz: TOY_RATE_HZ, track: 'caller', startMs: 0 });
+    await speech.finish();
+    const hear = async () => ({ speech, mixed: false });
+    const source = { kind: 'call', platform: 'twilio', recordsAttempts, hear } as const;
+    await expect(world.service.enroll(world.userId, voice(60), { source })).rejects.toMatchObject(MISMATCH);
+    expect(await world.recorded()).toEqual(recorded);
   });
 });
 

@@ -7,6 +7,7 @@ import type { EnrollmentRequest, EnrollmentResult } from '../../src/domain/enrol
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { AuthStore } from '../../src/domain/ports/auth-store.js';
 import type { DecodedRecording } from '../../src/domain/ports/recordings.js';
+import { AttemptRecorder } from '../../src/domain/verification/attempt-recorder.js';
 import type { VerificationRequest, VerificationResult } from '../../src/domain/verification/verification.js';
 import { Verification } from '../../src/domain/verification/verify.js';
 import { createLogger, type Logger } from '../../src/observability/logger.js';
@@ -111,7 +112,8 @@ export class ToyService {
       shutdown: this.shutdown.signal,
       ...options.parts,
     };
-    this.enrollment = new Enrollment({ ...parts, config: { ...ENROLLMENT, ...options.enrollment } });
+    const recorder = new AttemptRecorder({ ...parts, config, modelId: this.embedder.modelId });
+    this.enrollment = new Enrollment({ ...parts, config: { ...ENROLLMENT, ...options.enrollment }, recorder });
     this.verification = new Verification({ ...parts, config });
   }
 
@@ -123,6 +125,7 @@ export class ToyService {
       consentReference: undefined,
       source: { kind: 'upload', bytes: encode(samplesOf(voice)), channel: undefined },
       correlationId: `enroll-${randomUUID()}`,
+      callId: undefined,
       actor: 'test-key',
       signal: new AbortController().signal,
       ...changes,

@@ -153,6 +153,8 @@ export class CallAnswers {
       replaceModel: asked.replaceModel,
       source: {
         kind: 'call',
+        platform: question.call.platform,
+        recordsAttempts: !asked.identityProven,
         hear: async ({ netSpeechMs, user: enrolled, signal }) => {
           const speech =
             enrolled?.voiceprint && !asked.identityProven
@@ -165,6 +167,7 @@ export class CallAnswers {
       sampleId: attemptId,
       persist: means.persist,
       correlationId: question.call.correlationId,
+      callId: question.call.callId,
       actor: asked.actor,
       signal: limits.signal,
     });

@@ -12,12 +12,15 @@ import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
 import { cosine, poolEmbeddings } from '../scoring/embedding.js';
 import { linkSignals } from '../timing/linked-signal.js';
+import { type AttemptRecorder, attemptSourceOf } from '../verification/attempt-recorder.js';
 import { lockOf, modelMismatch } from '../verification/claim.js';
 import type { EnrollmentRequest, EnrollmentResult, EnrollmentUseCase } from './enrollment.js';
 import { requireEnrollmentQuality } from './enrollment-quality.js';
 
 export interface EnrollmentDeps extends ListeningDeps {
   readonly config: EnrollmentConfig;
+  /** For further samples that do not match. */
+  readonly recorder: AttemptRecorder;
 }
 
 /** Samples kept per voiceprint. The first one stays as its anchor (see `centroidOf`); of the others the oldest makes room. */
@@ -46,6 +49,7 @@ export class Enrollment implements EnrollmentUseCase {
   }
 
   private async run(request: EnrollmentRequest): Promise<EnrollmentResult> {
+    const startedAt = performance.now();
     const { store, embedder } = this.deps;
     const { persist = (work) => work() } = request;
     const before = await persist(() => store.findUser(request.userId));
@@ -62,7 +66,7 @@ export class Enrollment implements EnrollmentUseCase {
     const sample = await this.takeSample(request, before);
     // With embeddings of another model nothing can be compared: the sample begins a voiceprint of its own.
     const comparable = replaced === undefined ? before : undefined;
-    const score = this.agreement(comparable, sample);
+    const score = comparable ? await this.agreement(request, sample, { before: comparable, startedAt }) : 1;
     // Samples are compared and pooled with what was read above; the version makes sure that nothing came in between.
     const kept = keptSamples(comparable?.samples ?? []);
     const all = [...kept, sample];
@@ -156,21 +160,46 @@ export class Enrollment implements EnrollmentUseCase {
     return speech;
   }
 
-  /** Agreement of a further sample with the voiceprint so far; 1 for a first sample. */
-  private agreement(before: EnrolledUser | undefined, sample: VoiceSample): number {
-    if (!before?.voiceprint) return 1;
-    const { scorer } = this.deps;
+  /**
+   * Agreement of a further sample with the voiceprint so far; 1 for a first sample. One that does not match counts as a failed
+   * attempt, and how well it matched is not told: enrolling is no way to try voices out.
+   */
+  private async agreement(
+    request: EnrollmentRequest,
+    sample: VoiceSample,
+    { before, startedAt }: { readonly before: EnrolledUser; readonly startedAt: number },
+  ): Promise<number> {
+    if (!before.voiceprint) return 1;
+    const { scorer, config } = this.deps;
     refuseCopy(sample, before.samples, scorer.calibration.replayCosine);
     const { fmr } = scorer.against(before.voiceprint.centroid).compare(sample.embedding, sample.netSpeechMs);
     const score = scoreFromFmr(fmr);
-    const { matchThreshold } = this.deps.config;
     // A NaN matches nobody.
-    if (!(score >= matchThreshold)) {
-      throw new VoiceAuthError('EnrollmentConflict', 'The sample does not match the voiceprint', {
-        details: { check: 'sample_agreement', found: Number(score.toFixed(4)), needed: matchThreshold },
-      });
-    }
-    return score;
+    if (score >= config.matchThreshold) return score;
+    await this.recordMismatch(request, sample, { before, score, startedAt });
+    throw new VoiceAuthError('EnrollmentConflict', 'The sample does not match the voiceprint', {
+      details: { check: 'sample_agreement', needed: config.matchThreshold },
+    });
+  }
+
+  /** Throws what recording throws, unless the attempt was recorded while the call was heard. */
+  private async recordMismatch(
+    { source, correlationId, callId, persist }: EnrollmentRequest,
+    { id, netSpeechMs }: VoiceSample,
+    { before, score, startedAt }: { readonly before: EnrolledUser; readonly score: number; readonly startedAt: number },
+  ): Promise<void> {
+    if (source.kind === 'call' && source.recordsAttempts) return;
+    const finding = { decision: 'reject', reason: 'no_match', score, netSpeechMs, looks: 1 } as const;
+    const facts = {
+      attemptId: id,
+      source: source.kind === 'call' ? source.platform : attemptSourceOf(source),
+      sourceLabel: source.kind === 'call' ? source.platform : source.kind,
+      correlationId,
+      callId,
+      threshold: this.deps.config.matchThreshold,
+      latencyMs: performance.now() - startedAt,
+    };
+    await this.deps.recorder.record(before, finding, facts, persist);
   }
 }
 

@@ -1,9 +1,17 @@
 /** What an enrollment is asked with and answers: the shapes shared by the use case and the doors (HTTP, CLI). */
 import type { HeardSpeech } from '../caller-speech/caller-speech.js';
 import type { ListeningSource } from '../caller-speech/listen.js';
-import type { EnrolledUser } from '../ports/auth-store.js';
+import type { AttemptSource, EnrolledUser } from '../ports/auth-store.js';
 
-export type EnrollmentSource = ListeningSource | { readonly kind: 'call'; readonly hear: HearCall };
+export type EnrollmentSource = ListeningSource | RunningCall;
+
+export interface RunningCall {
+  readonly kind: 'call';
+  readonly platform: AttemptSource;
+  /** `hear` verifies the caller before a further sample, and records that as an attempt. */
+  readonly recordsAttempts: boolean;
+  readonly hear: HearCall;
+}
 
 /** What was heard of a running call. */
 export interface HeardCall {
@@ -35,6 +43,7 @@ export interface EnrollmentRequest {
   /** A voiceprint of another model gives way to one made from this sample. One of this model is added to, as ever. */
   readonly replaceModel?: boolean | undefined;
   readonly correlationId: string;
+  readonly callId: string | undefined;
   /** Id of the API key that asks. */
   readonly actor: string;
   /** Aborted when the asker has gone away. */
@@ -54,9 +63,10 @@ export interface EnrollmentUseCase {
   /**
    * Adds a voice sample and writes the voiceprint. Throws `EnrollmentConflict`, `AccountLockedError`,
    * `VoiceprintModelMismatch`, `ValidationError` (URL), `ListenConnectionError`, `AudioDownloadError`, `PayloadTooLarge`
-   * (recording), `UnsupportedAudioError`, `AudioProcessingError`, `Busy`, `InferenceUnavailable`, `DatabaseUnavailable` or
-   * `Timeout` (given up by the asker or a shutdown); then nothing was written, unless it was the answer of the database alone
-   * that did not come (`DatabaseUnavailable`).
+   * (recording), `UnsupportedAudioError`, `AudioProcessingError`, `Busy`, `InferenceUnavailable`, `UserNotFoundError` (erased
+   * meanwhile), `DatabaseUnavailable` or `Timeout` (given up by the asker or a shutdown); then nothing was written, unless it
+   * was the answer of the database alone that did not come (`DatabaseUnavailable`), but that a further sample did not match is
+   * recorded as a failed attempt.
    */
   enroll(request: EnrollmentRequest): Promise<EnrollmentResult>;
 }

@@ -6,6 +6,7 @@ import type { VerificationConfig } from '../../config/config.js';
 import type { Logger } from '../../observability/logger.js';
 import type { Metrics } from '../../observability/metrics.js';
 import { withSpan } from '../../observability/tracing.js';
+import type { ListeningSource } from '../caller-speech/listen.js';
 import { accountLocked } from '../errors.js';
 import type { AttemptSource, AuthStore, EnrolledUser, RecordedAttempt } from '../ports/auth-store.js';
 import type { Decision, Reason } from './decision.js';
@@ -25,6 +26,11 @@ export interface Finding {
 /** A finding without any listening. */
 export function nothingHeard(decision: Decision, reason: Reason): Finding {
   return { decision, reason, score: undefined, netSpeechMs: 0, looks: 0 };
+}
+
+/** What an attempt at a source that a request names is recorded under. */
+export function attemptSourceOf({ kind }: ListeningSource): AttemptSource {
+  return kind === 'listen_url' ? 'vapi_listen' : kind;
 }
 
 export interface AttemptFacts {

@@ -13,7 +13,7 @@ import { asVoiceAuthError, VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, Voiceprint } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { linkSignals } from '../timing/linked-signal.js';
-import { AttemptRecorder, type Finding } from './attempt-recorder.js';
+import { AttemptRecorder, attemptSourceOf, type Finding } from './attempt-recorder.js';
 import { CallLooks, givenUp, summariseLooks } from './call-looks.js';
 import { examineClaim, lookRule, thresholdOf } from './claim.js';
 import type { DriftMonitor } from './drift-monitor.js';
@@ -67,7 +67,7 @@ export class Verification implements VerificationUseCase {
         : await this.listenAndLook(request, user, { voiceprint: claim.voiceprint, threshold, startedAt });
     return this.recorder.record(user, finding, {
       attemptId: randomUUID(),
-      source: request.source.kind === 'listen_url' ? 'vapi_listen' : request.source.kind,
+      source: attemptSourceOf(request.source),
       sourceLabel: request.source.kind,
       correlationId: request.correlationId,
       callId: request.callId,

@@ -56,8 +56,9 @@ export function enrollmentRoutes(
 }
 
 /**
- * A further sample must match the voiceprint, so a key that enrolls cannot take over a person. Where a voiceprint gives way
- * to a new one, nothing holds it back: that is for those who may erase the person, too.
+ * A further sample must match as a caller must, and one that does not counts as a failed attempt: to somebody who is enrolled a
+ * key that enrolls gives no more tries than a call does. Where a voiceprint gives way to a new one, nothing holds it back:
+ * that is for those who may erase the person, too.
  */
 function mayReplaceModel(asked: boolean | undefined, context: OperationContext): boolean | undefined {
   if (asked && !context.isAdmin)
@@ -76,8 +77,8 @@ function sourceOf(body: {
     : { kind: 'listen_url', listenUrl: body.listenUrl, maxSeconds: body.maxSeconds };
 }
 
-function asker({ correlationId, actor, signal }: OperationContext) {
-  return { correlationId, actor, signal };
+function asker({ correlationId, callId, actor, signal }: OperationContext) {
+  return { correlationId, callId, actor, signal };
 }
 
 function reply(result: EnrollmentResult, context: OperationContext): z.input<typeof enrollReply> {
