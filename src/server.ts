@@ -214,6 +214,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
         isDraining: () => draining,
       }),
       isDraining: () => draining,
+      timers,
       configuredThreshold: config.verification.threshold,
       maxListenSeconds: config.verification.listenTimeoutMs / 1000,
     });

@@ -6,6 +6,7 @@ import type { CallsUseCase, StreamsUseCase } from '../domain/calls/calls.js';
 import type { EnrollmentUseCase } from '../domain/enrollment/enrollment.js';
 import type { RateLimitStore } from '../domain/ports/auth-store.js';
 import type { HealthReporter } from '../domain/ports/health.js';
+import type { TimerWheel } from '../domain/timing/timer-wheel.js';
 import type { UsersUseCase } from '../domain/users/users.js';
 import type { VerificationUseCase } from '../domain/verification/verification.js';
 import type { Logger } from '../observability/logger.js';
@@ -53,6 +54,8 @@ export interface AppDeps {
   readonly webhook: WebhookHandler;
   readonly health: HealthReporter;
   readonly isDraining: () => boolean;
+  /** For giving up what stands still. */
+  readonly timers: TimerWheel;
   /** Requests may ask for this threshold or a higher one. */
   readonly configuredThreshold: number;
   /** Longest a request may ask to listen. */
@@ -62,7 +65,7 @@ export interface AppDeps {
 /** Bad keys and unproven webhooks from one address per minute, as a share of all its requests. */
 const FAILED_AUTHENTICATION_SHARE = 0.2;
 
-/** Builds the app. It never listens and starts no timers; whoever listens also calls `applyServerLimits`. */
+/** Builds the app. It never listens and starts no timers before a request comes; whoever listens also calls `applyServerLimits`. */
 export function createApp(deps: AppDeps): Express {
   const { config, logger, metrics, isDraining } = deps;
   const operations = { ...createOperations(deps), metrics: metricsOperation(config.metricsPublic) };
@@ -120,7 +123,7 @@ function startServerErrors(metrics: Metrics, operations: readonly Operation[]): 
 }
 
 function checksOf(deps: AppDeps, failures: AuthenticationFailures): Checks {
-  const { config, keys, metrics, rateLimits, isDraining, webhook } = deps;
+  const { config, keys, metrics, rateLimits, isDraining, timers, webhook } = deps;
   return {
     refuseWhileDraining: refuseWhileDraining(isDraining),
     authenticate: authentication({ keys, failures }),
@@ -129,7 +132,7 @@ function checksOf(deps: AppDeps, failures: AuthenticationFailures): Checks {
     jsonBody: jsonBody(),
     multipartBody: multipartBody(config.maxUploadBytes),
     screenWebhook: screenWebhook({ handler: webhook, failures }),
-    rawBody: rawBody(),
+    rawBody: rawBody({ failures, timers }),
   };
 }
 

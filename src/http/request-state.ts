@@ -11,6 +11,8 @@ export interface RequestState {
   readonly signal: AbortSignal;
   /** Operation name, or `unknown` while (or because) no route has matched. */
   operation: string;
+  /** Only the body can show who sends it: it comes from a stranger until then. */
+  unproven: boolean;
   /** Id of the API key; undefined on public operations. */
   actor: string | undefined;
   /** Whether the key may do everything. */
@@ -37,6 +39,7 @@ export function openRequestState(
   const state: RequestState = {
     ...fixed,
     operation: 'unknown',
+    unproven: false,
     actor: undefined,
     isAdmin: false,
     claimedUserId: undefined,

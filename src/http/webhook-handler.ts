@@ -18,9 +18,19 @@ export interface WebhookReply {
   readonly body: unknown;
 }
 
+export type WebhookScreening =
+  /** The headers show where it comes from. */
+  | 'granted'
+  /** Only the body can show it. */
+  | 'signed'
+  /** Nothing in it can show that it comes from the platform. */
+  | 'refused'
+  /** Nobody can show that. */
+  | 'closed';
+
 export interface WebhookHandler {
-  /** What a request with these headers is refused with before its body is read; undefined = read it. */
-  refusal(headers: IncomingHttpHeaders): 401 | 403 | undefined;
+  /** Judges a webhook by its headers, before its body is read. */
+  screen(headers: IncomingHttpHeaders): WebhookScreening;
   /** Answers one webhook, authentication included. Never rejects. */
   handle(request: WebhookRequest): Promise<WebhookReply>;
 }

@@ -1,9 +1,9 @@
 /** Webhooks over a real socket: first the route with a scripted handler, then everything from the simulated VAPI to the calls. */
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import request from 'supertest';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { VapiWebhookConfig } from '../../src/config/config.js';
+import type { HttpConfig, VapiWebhookConfig } from '../../src/config/config.js';
 import { errorReply } from '../../src/http/schemas/fields.js';
 import { MAX_WEBHOOK_BYTES, vapiReply } from '../../src/http/schemas/webhook.js';
 import {
@@ -140,7 +140,7 @@ describe('the route', () => {
 
   it('reads nothing of what its headers show to be false', async () => {
     const t = testApp();
-    t.behave.webhookRefusal = (headers) => (headers['x-vapi-secret'] === SECRET ? undefined : 401);
+    t.behave.webhookScreening = (headers) => (headers['x-vapi-secret'] === SECRET ? 'granted' : 'refused');
     const port = await listen(t);
     const answer = await new Promise<string>((resolve, reject) => {
       const socket = connect(port, '127.0.0.1', () => {
@@ -159,7 +159,7 @@ describe('the route', () => {
 
   it.each(['headers', 'body'])('counts failures per address with those of keys: by %s', async (by) => {
     const t = testApp({ rateLimitPerMinute: 10, trustProxy: 1 });
-    if (by === 'headers') t.behave.webhookRefusal = () => 401;
+    if (by === 'headers') t.behave.webhookScreening = () => 'refused';
     else t.behave.webhook = async () => ({ status: 401, body: {} });
     const from = (address: string) => post(t, '{}', { 'X-Forwarded-For': address });
     const first = await from('198.51.100.1');
@@ -173,7 +173,7 @@ describe('the route', () => {
     expect([refused.status, refused.body.error]).toEqual([429, 'RateLimited']);
     expect(refused.headers).toHaveProperty('retry-after');
     expect((await from('198.51.100.2')).status).toBe(401);
-    t.behave.webhookRefusal = () => undefined;
+    t.behave.webhookScreening = () => 'granted';
     t.behave.webhook = async () => ({ status: 200, body: {} });
     expect((await from('198.51.100.1')).status).toBe(200);
     expect(t.rateLimits.hits.size).toBe(0);
@@ -181,7 +181,7 @@ describe('the route', () => {
 
   it('says 403 when nobody can be believed', async () => {
     const t = testApp();
-    t.behave.webhookRefusal = () => 403;
+    t.behave.webhookScreening = () => 'closed';
     const res = await post(t, '{}');
     expect([res.status, res.body.error]).toEqual([403, 'Forbidden']);
   });
@@ -219,14 +219,107 @@ describe('the route', () => {
   });
 });
 
+describe('strangers with a signature that only their body could prove', () => {
+  const HMAC = { ...HMAC_VARIANTS.documented.hmac, secrets: ['hmac-s3cret'] };
+  const STRANGER = '198.51.100.1';
+  const HEAD = `POST ${PATH} HTTP/1.1\r\nHost: x\r\nX-Signature: 00\r\nX-Forwarded-For: ${STRANGER}\r\n`;
+
+  /** Two failed authentications a minute are answered 401. */
+  async function serve() {
+    const { t, port, call } = await platform(
+      { headers: { 'X-Forwarded-For': STRANGER } },
+      { hmac: HMAC },
+      { rateLimitPerMinute: 10, trustProxy: 1 },
+    );
+    return { t, port, believed: () => call.transcript('hello') };
+  }
+
+  /** Announces a body, sends so much of it and waits. Resolves with the status of the answer; 0 = none came. */
+  function begin(port: number, { announced, sent = 0 }: { announced: number; sent?: number }): Promise<number> {
+    return new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => {
+        socket.write(`${HEAD}Content-Length: ${announced}\r\n\r\n`);
+        socket.write(Buffer.alloc(sent, ' '));
+      });
+      socket.on('data', (data) => {
+        resolve(Number(data.toString().split(' ')[1]));
+        socket.destroy();
+      });
+      // The rest of a body that was refused is not read.
+      socket.on('error', () => undefined);
+      socket.on('close', () => resolve(0));
+    });
+  }
+
+  it('cannot keep out who shows a secret, nor strangers of other addresses, with all they hold', async () => {
+    const { t, port, believed } = await serve();
+    // All but 64 bytes of the memory that bodies may hold, were it not for the share of one address.
+    const connections: Socket[] = [];
+    servers.at(-1)?.on('connection', (connection) => connections.push(connection));
+    const sent = MAX_WEBHOOK_BYTES - 1;
+    const answers = Array.from({ length: 64 }, () => begin(port, { announced: MAX_WEBHOOK_BYTES, sent }));
+    await eventually(() => {
+      const read = connections.filter(({ bytesRead, destroyed }) => bytesRead > sent + HEAD.length || destroyed);
+      expect(read).toHaveLength(64);
+    });
+    expect(await believed()).toEqual([{ status: 200, body: {} }]);
+    expect(await Promise.race(answers)).toBe(503);
+    const other = { 'X-Signature': '00', 'X-Forwarded-For': '198.51.100.2' };
+    expect((await post(t, '{}', other)).status).toBe(401);
+  });
+
+  it('are given up when they keep us waiting, and then refused before anything is read', async () => {
+    const { t, port, believed } = await serve();
+    const waiting = [1, 2, 3].map(() => begin(port, { announced: 1_000, sent: 10 }));
+    await eventually(() => expect(t.timers.size).toBe(3));
+    t.clock.advance(10_000 + 25);
+    expect((await Promise.all(waiting)).sort()).toEqual([401, 401, 429]);
+    expect(await begin(port, { announced: 1_000 })).toBe(429);
+    expect(await t.metrics.registry.metrics()).toContain(
+      'voice_auth_rate_limited_total{limit="failed_authentication"} 2',
+    );
+    expect(await believed()).toEqual([{ status: 200, body: {} }]);
+    expect(t.timers.size).toBe(0);
+  });
+
+  it('are refused likewise when they leave in the middle', async () => {
+    const { t, port } = await serve();
+    for (let i = 1; i <= 3; i++) {
+      const socket = connect(port, '127.0.0.1', () => socket.write(`${HEAD}Content-Length: 9\r\n\r\n{`));
+      await eventually(() => expect(t.timers.size).toBe(1));
+      socket.destroy();
+      await eventually(() => expect(t.timers.size).toBe(0));
+    }
+    expect(await begin(port, { announced: 1_000 })).toBe(429);
+  });
+
+  it('do not keep out genuine signatures from the same address by whole bodies that are wrong', async () => {
+    const { t, call } = await platform(
+      { credentials: { kind: 'hmac', hmac: HMAC, timestamp: 'seconds' }, headers: { 'X-Forwarded-For': STRANGER } },
+      { secrets: [], hmac: HMAC },
+      { rateLimitPerMinute: 10, trustProxy: 1 },
+    );
+    const wrong = { 'X-Signature': '00', 'X-Forwarded-For': STRANGER };
+    const statuses: number[] = [];
+    for (let i = 0; i < 4; i++) statuses.push((await post(t, '{}', wrong)).status);
+    expect(statuses).toEqual([401, 401, 429, 429]);
+    expect(await call.transcript('hello')).toEqual([{ status: 200, body: {} }]);
+  });
+});
+
 /** The simulated VAPI against the app with the real webhook. */
-async function platform(options: Partial<SimulatedCallOptions> = {}, config: Partial<VapiWebhookConfig> = {}) {
-  const t = testApp();
+async function platform(
+  options: Partial<SimulatedCallOptions> = {},
+  config: Partial<VapiWebhookConfig> = {},
+  http: Partial<HttpConfig> = {},
+) {
+  const t = testApp(http);
   const h = webhookHarness(config);
+  const port = await listen(t);
   t.behave.webhook = (webhook) => h.webhook.handle(webhook);
-  t.behave.webhookRefusal = (headers) => h.webhook.refusal(headers);
+  t.behave.webhookScreening = (headers) => h.webhook.screen(headers);
   const call = new SimulatedVapiCall({
-    webhookUrl: `http://127.0.0.1:${await listen(t)}${PATH}`,
+    webhookUrl: `http://127.0.0.1:${port}${PATH}`,
     callId: CALL_ID,
     callerNumber: CALLER,
     listenUrl: LISTEN_URL,
@@ -234,7 +327,7 @@ async function platform(options: Partial<SimulatedCallOptions> = {}, config: Par
     credentials: { kind: 'secret', secret: SECRET },
     ...options,
   });
-  return { t, h, call };
+  return { t, h, port, call };
 }
 
 const OK: SimulatedReply = { status: 200, body: {} };

@@ -11,6 +11,7 @@ import type { EnrollmentRequest, EnrollmentResult } from '../../src/domain/enrol
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import type { AttemptSummary, UserStatus } from '../../src/domain/ports/auth-store.js';
 import type { ComponentHealth } from '../../src/domain/ports/health.js';
+import { TimerWheel } from '../../src/domain/timing/timer-wheel.js';
 import type { UsersUseCase } from '../../src/domain/users/users.js';
 import type { VerificationRequest, VerificationResult } from '../../src/domain/verification/verification.js';
 import { type ApiKeyRing, createApiKey, parseApiKeyRing, type Scope } from '../../src/http/api-keys.js';
@@ -20,6 +21,7 @@ import { createOperations, metricsOperation } from '../../src/http/operations.js
 import type { WebhookHandler, WebhookReply, WebhookRequest } from '../../src/http/webhook-handler.js';
 import { createLogger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
+import { HandClock } from './hand-clock.js';
 import { MemoryRateLimits } from './memory-rate-limits.js';
 
 export const USER = '3f1c7a52-8c1e-4a57-9d0e-2b7a4c6d8e90';
@@ -74,6 +76,9 @@ export interface TestApp {
   readonly app: Express;
   readonly metrics: Metrics;
   readonly rateLimits: MemoryRateLimits;
+  /** Turned by hand, as are the app's `timers`. */
+  readonly clock: HandClock;
+  readonly timers: TimerWheel;
   readonly enrollments: EnrollmentRequest[];
   readonly verifications: VerificationRequest[];
   readonly webhooks: WebhookRequest[];
@@ -86,7 +91,7 @@ export interface TestApp {
     expectStream: StreamsUseCase['expect'];
     webhook: (request: WebhookRequest) => Promise<WebhookReply>;
     /** By headers alone. */
-    webhookRefusal: WebhookHandler['refusal'];
+    webhookScreening: WebhookHandler['screen'];
     components: readonly ComponentHealth[];
     draining: boolean;
     /** Use cases throw what no use case of the operation would. */
@@ -117,6 +122,8 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
   });
   const metrics = new Metrics();
   const rateLimits = new MemoryRateLimits();
+  const clock = new HandClock();
+  const timers = new TimerWheel({ clock });
   const enrollments: EnrollmentRequest[] = [];
   const verifications: VerificationRequest[] = [];
   const webhooks: WebhookRequest[] = [];
@@ -145,7 +152,7 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
       expiresAt: new Date('2025-01-02T03:09:05.000Z'),
     }),
     webhook: async () => ({ status: 200, body: {} }),
-    webhookRefusal: () => undefined,
+    webhookScreening: () => 'granted',
     components: [{ name: 'database', ok: true, detail: { backend: 'memory' } }],
     draining: false,
     anyError: false,
@@ -199,7 +206,7 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
       ...(platform === 'twilio' ? { twiml: `<Response>${token}</Response>` } : {}),
     }),
     webhook: {
-      refusal: (headers) => behave.webhookRefusal(headers),
+      screen: (headers) => behave.webhookScreening(headers),
       handle: (webhook) => {
         webhooks.push(webhook);
         return behave.webhook(webhook);
@@ -208,8 +215,10 @@ export function testApp(config: Partial<HttpConfig> = {}): TestApp {
     health: { components: async () => behave.components },
     isDraining: () => behave.draining,
     ...LIMITS,
+    timers,
   });
-  return { app, metrics, rateLimits, enrollments, verifications, webhooks, behave, logText: () => lines.join('') };
+  const seen = { enrollments, verifications, webhooks };
+  return { app, metrics, rateLimits, clock, timers, ...seen, behave, logText: () => lines.join('') };
 }
 
 /** Codes by operation. */

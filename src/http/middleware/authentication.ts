@@ -36,6 +36,8 @@ export function authentication(options: AuthenticationOptions): (scope: Scope) =
 /** Requests that could not show who they are, counted per address. Share one instance among all ways to ask. */
 export class AuthenticationFailures {
   private readonly counts = new FailureCounts();
+  /** Those among them that kept us waiting for the rest of a body. */
+  private readonly unfinishedCounts = new FailureCounts();
 
   constructor(
     private readonly options: {
@@ -47,10 +49,31 @@ export class AuthenticationFailures {
 
   /** Counts a failure and returns what it is answered with: `Unauthorized` with `message`, or `RateLimited`. */
   refusal(address: string, message: string): VoiceAuthError {
-    const { metrics, maxPerMinute } = this.options;
+    const { maxPerMinute } = this.options;
     const { count, resetInMs } = this.counts.add(address);
     if (maxPerMinute === 0 || count <= maxPerMinute) return new VoiceAuthError('Unauthorized', message);
-    metrics.rateLimited.inc({ limit: 'failed_authentication' });
+    return this.rateLimited(resetInMs);
+  }
+
+  /** The same for a body that was to show who sends it and was not sent to its end. */
+  unfinished(address: string, message: string): VoiceAuthError {
+    this.unfinishedCounts.add(address);
+    return this.refusal(address, message);
+  }
+
+  /**
+   * What an address that has left too many bodies unfinished is refused with, before anything is read that only its body
+   * could prove; else undefined. Bodies that came whole and proved nothing are not held against the next one: a platform
+   * sends those of all its customers from the same few addresses, and one of them could keep the others out.
+   */
+  refusalUnread(address: string): VoiceAuthError | undefined {
+    const { maxPerMinute } = this.options;
+    if (maxPerMinute === 0 || this.unfinishedCounts.of(address) <= maxPerMinute) return undefined;
+    return this.rateLimited(this.counts.add(address).resetInMs);
+  }
+
+  private rateLimited(resetInMs: number): VoiceAuthError {
+    this.options.metrics.rateLimited.inc({ limit: 'failed_authentication' });
     const retryAfterSeconds = resetInMs / 1000;
     return new VoiceAuthError('RateLimited', 'Too many requests without valid credentials', { retryAfterSeconds });
   }

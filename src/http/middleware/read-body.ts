@@ -5,14 +5,21 @@ import { announcedBytes } from './body-headers.js';
 
 const FIRST_BYTES = 4_096;
 
+export interface ReadBodyOptions {
+  /** Is told the length of every piece before it is kept. */
+  readonly onBytes?: (length: number) => void;
+  /** Aborted when the body is not waited for any longer. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * The bytes of the body. Throws `PayloadTooLarge` as soon as there are more than `maxBytes`, `ValidationError` when the
- * body breaks off, and whatever `onBytes` throws, which is told the length of every piece before it is kept.
+ * body breaks off, whatever `onBytes` throws, and the reason of `signal`.
  */
 export async function readBody(
   req: IncomingMessage,
   maxBytes: number,
-  onBytes: (length: number) => void = () => undefined,
+  { onBytes, signal }: ReadBodyOptions = {},
 ): Promise<Buffer> {
   const tooLarge = () => new VoiceAuthError('PayloadTooLarge', `The body may have ${maxBytes} bytes at most`);
   if (announcedBytes(req) > maxBytes) throw tooLarge();
@@ -20,12 +27,13 @@ export async function readBody(
     const body = new GrowingBuffer();
     const settle = (act: () => void) => {
       req.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+      signal?.removeEventListener('abort', onAbort);
       act();
     };
     const onData = (chunk: Buffer) => {
       try {
         if (body.length + chunk.length > maxBytes) throw tooLarge();
-        onBytes(chunk.length);
+        onBytes?.(chunk.length);
         body.append(chunk);
       } catch (error) {
         settle(() => reject(error));
@@ -33,6 +41,8 @@ export async function readBody(
     };
     const onEnd = () => settle(() => resolve(body.bytes()));
     const onClose = () => settle(() => reject(validationError([{ path: '', message: 'the body ended too early' }])));
+    const onAbort = () => settle(() => reject(signal?.reason));
+    signal?.addEventListener('abort', onAbort);
     req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
   });
 }

@@ -5,7 +5,8 @@ import { addressOf } from '../client-address.js';
 import type { AuthenticationFailures } from '../middleware/authentication.js';
 import { answer, type Route, route } from '../operation.js';
 import type { Operations } from '../operations.js';
-import type { WebhookHandler } from '../webhook-handler.js';
+import { stateOf } from '../request-state.js';
+import type { WebhookHandler, WebhookScreening } from '../webhook-handler.js';
 
 export interface WebhookRouteDeps {
   readonly handler: WebhookHandler;
@@ -18,22 +19,33 @@ export function webhookRoutes(operations: Operations, { handler, failures }: Web
     route(operations.vapiWebhook, async ({ file, context }) => {
       const { client, correlationId, signal } = context;
       const { status, body } = await handler.handle({ headers: client.headers, body: file, correlationId, signal });
-      if (status === 401 || status === 403) throw refusalOf(status, client.address, failures);
+      if (status === 401) throw refusalOf('refused', client.address, failures);
+      if (status === 403) throw refusalOf('closed', client.address, failures);
       return answer(body, status);
     }),
   ];
 }
 
-/** Refuses by the headers alone what cannot come from the platform, before anything is read. */
+/** Refuses by the headers alone what cannot come from the platform, before anything is read, and tells apart strangers. */
 export function screenWebhook({ handler, failures }: WebhookRouteDeps): RequestHandler {
   return (req, _res, next) => {
-    const status = handler.refusal(req.headers);
-    if (status !== undefined) throw refusalOf(status, addressOf(req), failures);
+    const screening = handler.screen(req.headers);
+    if (screening === 'signed') {
+      const refusal = failures.refusalUnread(addressOf(req));
+      if (refusal) throw refusal;
+      stateOf(req).unproven = true;
+    } else if (screening !== 'granted') {
+      throw refusalOf(screening, addressOf(req), failures);
+    }
     next();
   };
 }
 
-function refusalOf(status: 401 | 403, address: string, failures: AuthenticationFailures): VoiceAuthError {
-  if (status === 401) return failures.refusal(address, 'The webhook has no valid secret, token or signature');
+function refusalOf(
+  screening: Exclude<WebhookScreening, 'granted' | 'signed'>,
+  address: string,
+  failures: AuthenticationFailures,
+): VoiceAuthError {
+  if (screening === 'refused') return failures.refusal(address, 'The webhook has no valid secret, token or signature');
   return new VoiceAuthError('Forbidden', 'No secret, token or signature is configured for webhooks');
 }

@@ -3,11 +3,14 @@ import { createServer, request, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import express, { type Response } from 'express';
 import { afterEach, describe, expect, it } from 'vitest';
+import { TimerWheel } from '../../../src/domain/timing/timer-wheel.js';
+import { AuthenticationFailures } from '../../../src/http/middleware/authentication.js';
 import { correlation } from '../../../src/http/middleware/correlation.js';
 import { errorHandler } from '../../../src/http/middleware/error-handler.js';
 import { rawBody } from '../../../src/http/middleware/raw-body.js';
 import { stateOf } from '../../../src/http/request-state.js';
 import { createLogger } from '../../../src/observability/logger.js';
+import { Metrics } from '../../../src/observability/metrics.js';
 import { eventually } from '../../support/eventually.js';
 import { exchange } from '../../support/http-exchange.js';
 
@@ -17,7 +20,10 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.closeAllConnections();
 });
 
-/** Bodies of 1,000 bytes, 2,500 in all; requests to /held wait until they are let go, those to /early are answered at their first byte. */
+/**
+ * Bodies of 1,000 bytes, 2,500 in all; requests to /held wait until they are let go, those to /early are answered at their first
+ * byte, those with the header stranger prove nothing yet.
+ */
 async function serve() {
   const held: Response[] = [];
   const received: Buffer[] = [];
@@ -29,7 +35,13 @@ async function serve() {
     res.once('close', () => early++);
     next();
   });
-  app.post('/{*path}', rawBody({ memoryBytes: 2_500 })(1_000), (req, res) => {
+  app.use((req, _res, next) => {
+    stateOf(req).unproven = req.get('stranger') !== undefined;
+    next();
+  });
+  const failures = new AuthenticationFailures({ metrics: new Metrics(), maxPerMinute: 0 });
+  const bodies = rawBody({ failures, timers: new TimerWheel(), memoryBytes: 2_500 });
+  app.post('/{*path}', bodies(1_000), (req, res) => {
     received.push(Buffer.from(stateOf(req).upload ?? []));
     if (req.path === '/held') held.push(res);
     else if (!res.headersSent) res.json({});
@@ -40,13 +52,8 @@ async function serve() {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return {
-    url,
-    held,
-    received,
-    early: () => early,
-    post: (path: string, body: string) => exchange(url, { path, body }),
-  };
+  const post = (path: string, body: string, headers = {}) => exchange(url, { path, body, headers });
+  return { url, held, received, early: () => early, post };
 }
 
 describe('raw bodies', () => {
@@ -60,6 +67,22 @@ describe('raw bodies', () => {
     for (const res of held) res.json({});
     await Promise.all(waiting);
     await eventually(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
+  });
+
+  it('of one stranger get a quarter of the memory for strangers, and others their own', async () => {
+    const { held, post } = await serve();
+    const stranger = { stranger: 'yes' };
+    const waiting = [post('/held', 'x'.repeat(600), stranger)];
+    await eventually(() => expect(held).toHaveLength(1));
+    const refused = await post('/', 'x'.repeat(26), stranger);
+    expect([refused.status, refused.text]).toEqual([503, expect.stringContaining('from this address')]);
+    expect((await post('/', 'x'.repeat(25), stranger)).status).toBe(200);
+    waiting.push(post('/held', 'x'.repeat(1_000)), post('/held', 'x'.repeat(1_000)));
+    await eventually(() => expect(held).toHaveLength(3));
+    expect((await post('/', 'x'.repeat(500))).status).toBe(200);
+    for (const res of held) res.json({});
+    await Promise.all(waiting);
+    await eventually(async () => expect((await post('/', 'x'.repeat(625), stranger)).status).toBe(200));
   });
 
   it('free their memory also when their client vanishes in the middle', async () => {

@@ -16,7 +16,12 @@ import { CallerTools } from './caller-tools.js';
 import { LateVerdicts } from './late-verdicts.js';
 import { ToolMessages } from './tool-messages.js';
 import type { VapiApi } from './vapi-api.js';
-import { accessByHeaders, authenticateWebhook, type WebhookHeaders } from './webhook-authentication.js';
+import {
+  accessByHeaders,
+  authenticateWebhook,
+  type WebhookAccess,
+  type WebhookHeaders,
+} from './webhook-authentication.js';
 import { type MessageType, parseWebhookMessage, type WebhookMessage } from './webhook-message.js';
 import type { WireCall } from './wire-call.js';
 
@@ -71,10 +76,11 @@ export class VapiWebhook {
     this.#toolMessages = new ToolMessages({ ...deps, tools, finder: this.#finder });
   }
 
-  /** What a webhook with these headers is refused with before its body is read; undefined = read it. */
-  refusal(headers: WebhookHeaders): 401 | 403 | undefined {
+  /** Judges a webhook by its headers, before its body is read; `signed` means that only the body can tell. */
+  screen(headers: WebhookHeaders): WebhookAccess['kind'] | 'signed' {
     const { kind } = accessByHeaders(headers, this.#deps.config);
-    return kind === 'refused' || kind === 'closed' ? this.#refuse(kind) : undefined;
+    if (kind === 'refused' || kind === 'closed') this.#refuse(kind);
+    return kind;
   }
 
   /** Answers one webhook. Never rejects. */

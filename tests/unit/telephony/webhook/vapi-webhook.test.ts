@@ -267,7 +267,7 @@ describe('who sends it', () => {
   it('is asked before anything else', async () => {
     const h = webhookHarness();
     expect(await h.webhook.handle(request({ 'x-vapi-secret': 'wrong' }))).toEqual({ status: 401, body: {} });
-    expect(h.webhook.refusal({ 'x-vapi-secret': 'wrong' })).toBe(401);
+    expect(h.webhook.screen({ 'x-vapi-secret': 'wrong' })).toBe('refused');
     await h.webhook.close();
     expect(h.calls.begun).toEqual([]);
     expect(await h.count('webhooks', { type: 'unknown', outcome: 'unauthorized' })).toBe(2);
@@ -276,9 +276,9 @@ describe('who sends it', () => {
   it('cannot be shown when nothing is configured, except in development', async () => {
     const closed = webhookHarness({ secrets: [] });
     expect(await closed.webhook.handle(request({}))).toEqual({ status: 403, body: {} });
-    expect(closed.webhook.refusal({})).toBe(403);
+    expect(closed.webhook.screen({})).toBe('closed');
     const open = webhookHarness({ secrets: [], unauthenticated: true });
-    expect(open.webhook.refusal({})).toBeUndefined();
+    expect(open.webhook.screen({})).toBe('granted');
     expect(await open.webhook.handle(request({}))).toEqual(EMPTY);
   });
 });
