@@ -130,7 +130,7 @@ function checksOf(deps: AppDeps, failures: AuthenticationFailures): Checks {
     addressLimit: addressLimit({ limit: config.rateLimitPerMinute, store: rateLimits, metrics }),
     userLimit: userLimit({ limit: config.userRateLimitPerMinute, store: rateLimits, metrics }),
     jsonBody: jsonBody(),
-    multipartBody: multipartBody(config.maxUploadBytes),
+    multipartBody: multipartBody({ maxFileBytes: config.maxUploadBytes, timers }),
     screenWebhook: screenWebhook({ handler: webhook, failures }),
     rawBody: rawBody({ failures, timers }),
   };

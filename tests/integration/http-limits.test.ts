@@ -1,9 +1,10 @@
 /** Rate limits: shared by address and user, and against guessing keys. */
 import { once } from 'node:events';
-import { createServer, request as httpRequest, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type ClientRequest, createServer, request as httpRequest, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import request from 'supertest';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Scope } from '../../src/http/api-keys.js';
 import { errorReply } from '../../src/http/schemas/fields.js';
 import { deferred } from '../support/deferred.js';
 import { eventually } from '../support/eventually.js';
@@ -11,6 +12,10 @@ import { ACCEPTED, bearer, LISTEN_URL, type TestApp, testApp, USER } from '../su
 import { exchange, form } from '../support/http-exchange.js';
 
 const OTHER = '00000000-0000-4000-8000-000000000002';
+const UPLOAD = form([
+  { name: 'user_id', value: USER },
+  { name: 'audio', value: Buffer.alloc(10), filename: 'a' },
+]);
 
 function verify(t: TestApp, userId = USER, address = '198.51.100.1') {
   return request(t.app)
@@ -163,10 +168,6 @@ describe('when the database cannot count', () => {
 
 describe('a client that leaves while the database counts it', () => {
   const JSON_BODY = JSON.stringify({ userId: USER, listenUrl: LISTEN_URL });
-  const UPLOAD = form([
-    { name: 'user_id', value: USER },
-    { name: 'audio', value: Buffer.alloc(10), filename: 'a' },
-  ]);
   let server: Server;
   afterEach(() => {
     server.closeAllConnections();
@@ -224,6 +225,85 @@ describe('a client that leaves while the database counts it', () => {
     expect((await verify(t, OTHER)).status).toBe(200);
     expect(t.verifications.map(({ userId }) => userId)).toEqual([OTHER]);
     expect(t.logText()).not.toContain('request failed');
+  });
+});
+
+describe('uploads that do not come', () => {
+  let server: Server;
+  let url: string;
+  let sent: ClientRequest[];
+  afterEach(() => {
+    for (const upload of sent) upload.destroy();
+    server.closeAllConnections();
+    server.close();
+  });
+
+  /** 26 uploads of this size at once, 7 of one key. */
+  async function serve(): Promise<TestApp> {
+    const t = testApp({ maxUploadBytes: 10_000_000 });
+    server = createServer(t.app).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    sent = [];
+    return t;
+  }
+
+  /** Headers, and not a byte of the body. */
+  function announce(scope: Scope): ClientRequest {
+    const upload = httpRequest(`${url}/api/v1/verify`, {
+      method: 'POST',
+      headers: { authorization: bearer(scope), ...UPLOAD.headers, 'content-length': UPLOAD.body.length },
+      agent: false,
+    });
+    upload.on('error', () => undefined);
+    upload.flushHeaders();
+    sent.push(upload);
+    return upload;
+  }
+
+  const send = (scope: Scope, path = '/api/v1/verify') =>
+    exchange(url, { path, headers: { authorization: bearer(scope), ...UPLOAD.headers }, body: UPLOAD.body });
+
+  it('of one key leave places for the others', async () => {
+    const t = await serve();
+    for (let i = 0; i < 27; i++) announce('verify');
+    await eventually(() => expect(t.timers.size).toBe(7));
+    const refused = await send('verify');
+    expect([refused.status, refused.headers['retry-after'], JSON.parse(refused.text)]).toEqual([
+      503,
+      '1',
+      expect.objectContaining({ error: 'Busy', message: 'Too many uploads with this key at once; try again' }),
+    ]);
+    expect((await send('admin')).status).toBe(200);
+    expect((await send('enroll', '/api/v1/enroll')).status).toBe(200);
+  });
+
+  it('are given up, and their places are free again', async () => {
+    const t = await serve();
+    const answers = Array.from({ length: 7 }, () => once(announce('verify'), 'response'));
+    await eventually(() => expect(t.timers.size).toBe(7));
+    t.clock.advance(10_000 + 25);
+    const statuses = (await Promise.all(answers)).map(([response]) => response.statusCode);
+    expect(statuses).toEqual(Array.from({ length: 7 }, () => 400));
+    expect((await send('verify')).status).toBe(200);
+    expect(t.timers.size).toBe(0);
+  });
+
+  it('may take their time as long as something comes', async () => {
+    const t = await serve();
+    const arrival = once(server, 'connection');
+    const upload = announce('verify');
+    const response = once(upload, 'response');
+    const [connection] = (await arrival) as [Socket];
+    await eventually(() => expect(t.timers.size).toBe(1));
+    const { bytesRead } = connection;
+    for (let i = 0; i < 3; i++) {
+      t.clock.advance(9_000);
+      upload.write(UPLOAD.body.subarray(i, i + 1));
+      await eventually(() => expect(connection.bytesRead).toBe(bytesRead + i + 1));
+    }
+    upload.end(UPLOAD.body.subarray(3));
+    expect((await response)[0].statusCode).toBe(200);
   });
 });
 

@@ -1,16 +1,23 @@
 /**
  * Reads multipart uploads into memory: one file named `audio` and a few short text fields. What all uploads together may
- * hold is bounded, and a body that is too long is answered at once instead of being read to its end.
+ * hold is bounded, and what those of one key may; a body that is too long is answered at once instead of being read to its end,
+ * and one that stands still is given up.
  */
 import type { Request, RequestHandler } from 'express';
 import multer from 'multer';
 import { VoiceAuthError, validationError } from '../../domain/errors.js';
+import type { ScheduledTimer, TimerWheel } from '../../domain/timing/timer-wheel.js';
 import { stateOf } from '../request-state.js';
 import { announcedBytes, mediaTypeOf } from './body-headers.js';
+import { type RoomAnswer, SharedRoom } from './shared-room.js';
 
 /** Memory for uploads being received or worked on, all requests together. */
 const UPLOAD_MEMORY_BYTES = 256 * 1024 * 1024;
 const MIN_UPLOADS = 2;
+/** Of the uploads at once, how many may be those of one key; one always may. */
+const KEY_SHARE = 1 / 4;
+/** Without a single byte. */
+const STALLED_MS = 10_000;
 /** For part headers, boundaries and text fields. */
 const ENVELOPE_BYTES = 64 * 1024;
 const MAX_FIELDS = 8;
@@ -22,10 +29,23 @@ const MIN_MEAN_PIECE_BYTES = 64;
 /** The field of a form that holds the recording. */
 export const FILE_FIELD = 'audio';
 
-/** Sets `req.body` to the text fields and the request's upload to the file. Share one instance: it counts uploads. */
-export function multipartBody(maxFileBytes: number): RequestHandler {
+const BUSY: Readonly<Record<Exclude<RoomAnswer, 'taken'>, string>> = {
+  full: 'Too many uploads at once; try again',
+  share_used_up: 'Too many uploads with this key at once; try again',
+};
+
+export interface MultipartBodyOptions {
+  readonly maxFileBytes: number;
+  readonly timers: TimerWheel;
+}
+
+/**
+ * Sets `req.body` to the text fields and the request's upload to the file, for who has shown a key. Share one instance: it
+ * counts uploads.
+ */
+export function multipartBody({ maxFileBytes, timers }: MultipartBodyOptions): RequestHandler {
   const maxUploads = Math.max(MIN_UPLOADS, Math.floor(UPLOAD_MEMORY_BYTES / maxFileBytes));
-  let uploads = 0;
+  const places = new SharedRoom({ total: maxUploads, share: Math.ceil(maxUploads * KEY_SHARE) });
   const parse = multer({
     storage: multer.memoryStorage(),
     limits: {
@@ -46,18 +66,20 @@ export function multipartBody(maxFileBytes: number): RequestHandler {
     }
     const maxBytes = maxFileBytes + ENVELOPE_BYTES;
     if (announcedBytes(req) > maxBytes) throw tooLarge(maxFileBytes);
-    if (uploads >= maxUploads) {
-      throw new VoiceAuthError('Busy', 'Too many uploads at once; try again', { retryAfterSeconds: 1 });
-    }
-    uploads += 1;
+    const key = stateOf(req).actor ?? '';
+    const answer = places.take(key, 1);
+    if (answer !== 'taken') throw new VoiceAuthError('Busy', BUSY[answer], { retryAfterSeconds: 1 });
     res.once('close', () => {
-      uploads -= 1;
+      timers.cancel(stall);
+      places.giveBack(key, 1);
     });
 
     let settled = false;
+    let stall: ScheduledTimer | undefined;
     const settle = (error?: VoiceAuthError) => {
       if (settled) return;
       settled = true;
+      timers.cancel(stall);
       next(error);
     };
     const giveUp = (error: VoiceAuthError) => {
@@ -65,12 +87,18 @@ export function multipartBody(maxFileBytes: number): RequestHandler {
       req.resume();
       settle(error);
     };
+    const awaitMore = () => {
+      timers.cancel(stall);
+      stall = timers.schedule(STALLED_MS, () => giveUp(stoodStill()));
+    };
+    awaitMore();
     let received = 0;
     let pieces = 0;
     req.on('data', (chunk: Buffer) => {
       received += chunk.length;
       pieces += 1;
       if (settled) return;
+      awaitMore();
       if (received > maxBytes) giveUp(tooLarge(maxFileBytes));
       else if (pieces > FREE_PIECES + received / MIN_MEAN_PIECE_BYTES) {
         giveUp(validationError([{ path: '', message: 'the body comes in too many tiny pieces' }]));
@@ -107,6 +135,10 @@ function uploadError(error: unknown, maxFileBytes: number): VoiceAuthError {
     default:
       return validationError([{ path: '', message: 'the body has a part that is not understood' }]);
   }
+}
+
+function stoodStill(): VoiceAuthError {
+  return validationError([{ path: '', message: `the body stood still for ${STALLED_MS / 1000} s` }]);
 }
 
 function tooLarge(maxFileBytes: number): VoiceAuthError {
