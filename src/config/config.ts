@@ -88,8 +88,10 @@ export interface VapiWebhookConfig {
   readonly secrets: readonly string[];
   readonly bearerTokens: readonly string[];
   readonly hmac: WebhookHmacConfig | undefined;
-  /** No way is configured and this is a development server on loopback: everything is believed. */
+  /** No way is configured and this is a development server on loopback: what programs on this machine send is believed. */
   readonly unauthenticated: boolean;
+  /** Host name of `PUBLIC_URL`, under which a development server is meant to be reached, too. */
+  readonly publicHost: string | undefined;
   /** When the tool call does not say. */
   readonly toolTimeoutMs: number;
   readonly resultFormat: 'text' | 'json';
@@ -240,6 +242,7 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>> 
       bearerTokens: env.VAPI_WEBHOOK_TOKEN ?? [],
       hmac: webhookHmac(env),
       unauthenticated: !hasWebhookSecret(env) && !env.API_KEYS,
+      publicHost: env.PUBLIC_URL && new URL(env.PUBLIC_URL).hostname,
       toolTimeoutMs: env.VAPI_TOOL_TIMEOUT * 1000,
       resultFormat: env.VAPI_RESULT_FORMAT,
       lateVerdict: env.VAPI_LATE_VERDICT,

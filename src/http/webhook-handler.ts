@@ -26,7 +26,9 @@ export type WebhookScreening =
   /** Nothing in it can show that it comes from the platform. */
   | 'refused'
   /** Nobody can show that. */
-  | 'closed';
+  | 'closed'
+  /** Nor here, where programs on this machine are believed, and this may be a web page. */
+  | 'foreign';
 
 export interface WebhookHandler {
   /** Judges a webhook by its headers, before its body is read. */

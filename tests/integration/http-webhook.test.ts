@@ -219,6 +219,39 @@ describe('the route', () => {
   });
 });
 
+describe('a development server without any secret', () => {
+  const BEGINNING = JSON.stringify({
+    message: {
+      type: 'status-update',
+      status: 'in-progress',
+      call: { id: CALL_ID, monitor: { listenUrl: 'ws://127.0.0.1:9/internal' } },
+    },
+  });
+  const DEVELOPMENT = { secrets: [], unauthenticated: true, publicHost: 'tunnel.example' };
+
+  it.each<[string, Record<string, string>]>([
+    ['a web page', { Origin: 'https://evil.example', 'Content-Type': 'text/plain;charset=UTF-8' }],
+    ['a web page that may send JSON', { Origin: 'https://evil.example' }],
+    ['a page of the same machine', { 'Sec-Fetch-Site': 'same-site' }],
+    ['a form', { 'Content-Type': 'text/plain' }],
+    ['a page whose name leads here', { Host: 'evil.example' }],
+  ])('does not obey %s', async (_what, headers) => {
+    const { t, h } = await platform({}, DEVELOPMENT);
+    const res = await post(t, BEGINNING, headers);
+    expect([res.status, res.body.error]).toEqual([403, 'Forbidden']);
+    expect(res.body.message).toContain('VAPI_WEBHOOK_SECRET');
+    await h.webhook.close();
+    expect(h.calls.begun).toEqual([]);
+  });
+
+  it.each(['127.0.0.1:8000', 'localhost', 'tunnel.example'])('believes a program that dials %s', async (host) => {
+    const { t, h } = await platform({}, DEVELOPMENT);
+    expect((await post(t, BEGINNING, { Host: host })).status).toBe(200);
+    await h.webhook.close();
+    expect(h.calls.begun).toHaveLength(1);
+  });
+});
+
 describe('strangers with a signature that only their body could prove', () => {
   const HMAC = { ...HMAC_VARIANTS.documented.hmac, secrets: ['hmac-s3cret'] };
   const STRANGER = '198.51.100.1';

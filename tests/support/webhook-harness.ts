@@ -31,6 +31,7 @@ export function webhookConfig(overrides: Partial<VapiWebhookConfig> = {}): VapiW
     bearerTokens: [],
     hmac: undefined,
     unauthenticated: false,
+    publicHost: undefined,
     toolTimeoutMs: 20_000,
     resultFormat: 'text',
     lateVerdict: 'off',

@@ -13,6 +13,10 @@ export interface WebhookRouteDeps {
   readonly failures: AuthenticationFailures;
 }
 
+const DEVELOPMENT =
+  'a development server without (set VAPI_WEBHOOK_SECRET) takes them as application/json only, under a loopback name or ' +
+  'that of PUBLIC_URL, and from no web page';
+
 /** Routes of webhooks. */
 export function webhookRoutes(operations: Operations, { handler, failures }: WebhookRouteDeps): Route[] {
   return [
@@ -47,5 +51,6 @@ function refusalOf(
   failures: AuthenticationFailures,
 ): VoiceAuthError {
   if (screening === 'refused') return failures.refusal(address, 'The webhook has no valid secret, token or signature');
-  return new VoiceAuthError('Forbidden', 'No secret, token or signature is configured for webhooks');
+  const problem = 'No secret, token or signature is configured for webhooks';
+  return new VoiceAuthError('Forbidden', screening === 'foreign' ? `${problem}; ${DEVELOPMENT}` : problem);
 }

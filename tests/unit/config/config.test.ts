@@ -230,6 +230,11 @@ describe('configuration errors', () => {
     expect(loadConfig({ ...SUPABASE, SUPABASE_URL: url }).storage.supabase?.url).toBe(expected);
   });
 
+  it('give webhooks the name of the public address', () => {
+    expect(loadConfig({ PUBLIC_URL: 'https://A.example:8443/voice' }).vapiWebhook.publicHost).toBe('a.example');
+    expect(loadConfig({}).vapiWebhook.publicHost).toBeUndefined();
+  });
+
   it('list every problem in the message, one per line', () => {
     const error = new ConfigurationError(['A: one', 'B: two']);
     expect(error.message.split('\n').slice(1)).toEqual(['  - A: one', '  - B: two']);

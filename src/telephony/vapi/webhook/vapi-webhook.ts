@@ -79,7 +79,7 @@ export class VapiWebhook {
   /** Judges a webhook by its headers, before its body is read; `signed` means that only the body can tell. */
   screen(headers: WebhookHeaders): WebhookAccess['kind'] | 'signed' {
     const { kind } = accessByHeaders(headers, this.#deps.config);
-    if (kind === 'refused' || kind === 'closed') this.#refuse(kind);
+    if (kind !== 'granted' && kind !== 'signed') this.#refuse(kind);
     return kind;
   }
 
@@ -196,10 +196,10 @@ export class VapiWebhook {
     }
   }
 
-  #refuse(kind: 'refused' | 'closed'): 401 | 403 {
-    this.#count('unknown', kind === 'closed' ? 'forbidden' : 'unauthorized');
+  #refuse(kind: 'refused' | 'closed' | 'foreign'): 401 | 403 {
+    this.#count('unknown', kind === 'refused' ? 'unauthorized' : 'forbidden');
     if (kind === 'refused') return 401;
-    this.#deps.logger.warn({ event: 'webhook_closed' }, 'a webhook came, but no way to authenticate it is configured');
+    this.#deps.logger.warn({ event: `webhook_${kind}` }, 'a webhook came, but no way to authenticate it is configured');
     return 403;
   }
 

@@ -12,10 +12,15 @@ export type WebhookAccess =
   | { readonly kind: 'granted'; readonly by: 'secret' | 'bearer' | 'signature' | 'development' }
   | { readonly kind: 'refused' }
   /** No way is configured, so nobody can be believed. */
-  | { readonly kind: 'closed' };
+  | { readonly kind: 'closed' }
+  /** No way is configured; a development server believes its own machine, but this may be a web page that is open on it. */
+  | { readonly kind: 'foreign' };
 
-type AccessConfig = Pick<VapiWebhookConfig, 'secrets' | 'bearerTokens' | 'hmac' | 'unauthenticated'>;
+type AccessConfig = Pick<VapiWebhookConfig, 'secrets' | 'bearerTokens' | 'hmac' | 'unauthenticated' | 'publicHost'>;
 
+const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
+/** Name and port. */
+const HOST = /^(\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?$/i;
 const BEARER = /^bearer +(\S+)$/i;
 /** Beyond this a header holds neither a secret nor a signature. */
 const MAX_HEADER_LENGTH = 1_024;
@@ -42,7 +47,9 @@ export function accessByHeaders(
   headers: WebhookHeaders,
   config: AccessConfig,
 ): WebhookAccess | { readonly kind: 'signed' } {
-  if (config.unauthenticated) return { kind: 'granted', by: 'development' };
+  if (config.unauthenticated) {
+    return isFromProgram(headers, config.publicHost) ? { kind: 'granted', by: 'development' } : { kind: 'foreign' };
+  }
   const { secrets, bearerTokens, hmac } = config;
   if (secrets.length === 0 && bearerTokens.length === 0 && hmac === undefined) return { kind: 'closed' };
   if (isOneOf(secrets, headerOf(headers, 'x-vapi-secret'))) return { kind: 'granted', by: 'secret' };
@@ -50,6 +57,17 @@ export function accessByHeaders(
   if (isOneOf(bearerTokens, token)) return { kind: 'granted', by: 'bearer' };
   if (hmac !== undefined && headerOf(headers, hmac.signatureHeader) !== undefined) return { kind: 'signed' };
   return { kind: 'refused' };
+}
+
+/**
+ * Sent by a program to a name that this server goes by. Browsers let any web page post here, but not as JSON unasked, and say
+ * that a page does; and a page may have its own name lead here, but then it is that name that is asked for.
+ */
+function isFromProgram(headers: WebhookHeaders, publicHost: string | undefined): boolean {
+  if (headers.origin !== undefined || headers['sec-fetch-site'] !== undefined) return false;
+  const type = headerOf(headers, 'content-type')?.split(';')[0]?.trim().toLowerCase();
+  const name = HOST.exec(headerOf(headers, 'host') ?? '')?.[1]?.toLowerCase();
+  return type === 'application/json' && name !== undefined && [...LOOPBACK_NAMES, publicHost].includes(name);
 }
 
 function isSigned(

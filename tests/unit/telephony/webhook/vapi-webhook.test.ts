@@ -278,8 +278,13 @@ describe('who sends it', () => {
     expect(await closed.webhook.handle(request({}))).toEqual({ status: 403, body: {} });
     expect(closed.webhook.screen({})).toBe('closed');
     const open = webhookHarness({ secrets: [], unauthenticated: true });
-    expect(open.webhook.screen({})).toBe('granted');
-    expect(await open.webhook.handle(request({}))).toEqual(EMPTY);
+    const local = { host: 'localhost:8000', 'content-type': 'application/json' };
+    expect(open.webhook.screen(local)).toBe('granted');
+    expect(await open.webhook.handle(request(local))).toEqual(EMPTY);
+    expect(open.webhook.screen({ ...local, host: 'evil.example' })).toBe('foreign');
+    expect(await open.webhook.handle(request({ ...local, origin: 'null' }))).toEqual({ status: 403, body: {} });
+    expect(await open.count('webhooks', { type: 'unknown', outcome: 'forbidden' })).toBe(2);
+    expect(open.logText()).toContain('webhook_foreign');
   });
 });
 

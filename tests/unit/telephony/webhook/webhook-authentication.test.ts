@@ -83,14 +83,47 @@ describe('a shared secret or a token', () => {
 });
 
 describe('without any way configured', () => {
-  it('nobody is believed, or in development everybody', () => {
-    const none = { secrets: [], bearerTokens: [], hmac: undefined };
-    const headers = { 'x-vapi-secret': '', authorization: 'Bearer ' };
+  const none = { secrets: [], bearerTokens: [], hmac: undefined };
+  const local = { host: '127.0.0.1:8000', 'content-type': 'application/json' };
+
+  it('nobody is believed, or in development every program on this machine', () => {
+    const headers = { ...local, 'x-vapi-secret': '', authorization: 'Bearer ' };
     expect(authenticateWebhook({ headers, body: BODY }, webhookConfig(none), 0)).toEqual({ kind: 'closed' });
     expect(authenticateWebhook({ headers, body: BODY }, webhookConfig({ ...none, unauthenticated: true }), 0)).toEqual({
       kind: 'granted',
       by: 'development',
     });
+  });
+
+  it.each<[string, WebhookHeaders, string]>([
+    ['a program', local, 'granted'],
+    ['a charset', { ...local, 'content-type': 'Application/JSON; charset=utf-8' }, 'granted'],
+    ['fetch of Node', { ...local, 'sec-fetch-mode': 'cors' }, 'granted'],
+    ['localhost', { ...local, host: 'LocalHost' }, 'granted'],
+    ['IPv6', { ...local, host: '[::1]:8000' }, 'granted'],
+    ['the public name', { ...local, host: 'tunnel.example' }, 'granted'],
+    ['the public name with a port', { ...local, host: 'Tunnel.Example:443' }, 'granted'],
+    ['another name', { ...local, host: 'evil.example' }, 'foreign'],
+    ['a name that begins alike', { ...local, host: 'localhost.evil.example' }, 'foreign'],
+    ['a name behind a user', { ...local, host: 'evil.example@localhost' }, 'foreign'],
+    ['another address', { ...local, host: '0.0.0.0:8000' }, 'foreign'],
+    ['no name', { ...local, host: undefined }, 'foreign'],
+    ['a web page', { ...local, origin: 'https://evil.example' }, 'foreign'],
+    ['a web page without a name', { ...local, origin: 'null' }, 'foreign'],
+    ['a web page of ours', { ...local, origin: 'http://127.0.0.1:8000' }, 'foreign'],
+    ['a browser', { ...local, 'sec-fetch-site': 'none' }, 'foreign'],
+    ['text', { ...local, 'content-type': 'text/plain' }, 'foreign'],
+    ['a form', { ...local, 'content-type': 'text/plain; application/json' }, 'foreign'],
+    ['anything', { ...local, 'content-type': undefined }, 'foreign'],
+  ])('a development server asked by %s', (_what, headers, kind) => {
+    const config = webhookConfig({ ...none, unauthenticated: true, publicHost: 'tunnel.example' });
+    expect(accessByHeaders(headers, config).kind).toBe(kind);
+    expect(authenticateWebhook({ headers, body: BODY }, config, 0).kind).toBe(kind);
+  });
+
+  it('is no matter where one is configured', () => {
+    const headers = { host: 'auth.example', origin: 'https://app.example', 'x-vapi-secret': 's' };
+    expect(accessByHeaders(headers, webhookConfig({ ...none, secrets: ['s'] })).kind).toBe('granted');
   });
 });
 
