@@ -1,9 +1,9 @@
 /** Puts the health of the parts together for /readyz and /api/v1/health. */
-import type { AuthStore } from './domain/ports/auth-store.js';
+import type { DatabaseWatch } from './database-watch.js';
 import type { ComponentHealth, HealthReporter } from './domain/ports/health.js';
 
 export interface HealthParts {
-  readonly store: AuthStore;
+  readonly database: Pick<DatabaseWatch, 'look'>;
   readonly backend: string;
   /** The components of the model's room. */
   readonly embedder: () => readonly ComponentHealth[];
@@ -13,15 +13,14 @@ export interface HealthParts {
   readonly isDraining: () => boolean;
 }
 
-const PING_TIMEOUT_MS = 1_000;
-
 /** A reporter that asks every part anew, each within a second. */
 export function createHealthReporter(parts: HealthParts): HealthReporter {
   return {
     components: async () => {
       const draining = parts.isDraining();
+      const reason = await parts.database.look();
       return [
-        { name: 'database', ok: await answersInTime(parts.store), detail: { backend: parts.backend } },
+        { name: 'database', ok: !reason, ...(reason ? { reason } : {}), detail: { backend: parts.backend } },
         ...parts.embedder(),
         // Whoever asks was answered by one that serves, so it is no reason to send callers elsewhere when others are missing.
         ...(parts.workers ? [{ name: 'workers' as const, ok: true, detail: parts.workers() }] : []),
@@ -29,18 +28,4 @@ export function createHealthReporter(parts: HealthParts): HealthReporter {
       ];
     },
   };
-}
-
-async function answersInTime(store: AuthStore): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), PING_TIMEOUT_MS);
-  });
-  const ping = store.ping().then(
-    () => true,
-    () => false,
-  );
-  const ok = await Promise.race([ping, late]);
-  clearTimeout(timer);
-  return ok;
 }

@@ -10,6 +10,7 @@ import type { WorkerLink } from './cluster/worker-link.js';
 import { DEVELOPMENT_KEY_FILE } from './config/client-environment.js';
 import type { Config } from './config/config.js';
 import { ConfigurationError } from './config/environment.js';
+import { DatabaseWatch } from './database-watch.js';
 import { WorkLimit } from './domain/admission.js';
 import { CallService } from './domain/calls/call-service.js';
 import { Enrollment } from './domain/enrollment/enroll.js';
@@ -164,6 +165,8 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       attemptRetentionMs: config.storage.attemptRetentionMs,
     });
     closers.push({ name: 'housekeeping', close: () => housekeeping.close() });
+    const database = new DatabaseWatch({ store: storage.store, logger });
+    closers.push({ name: 'database_watch', close: async () => database.close() });
     const vapiApi = new VapiApi({ api: config.vapiApi, outbound: config.outbound });
     closers.push({ name: 'vapi_api', close: () => vapiApi.close() });
     const webhook = new VapiWebhook({
@@ -206,7 +209,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       streamGuide: (platform, token) => streamInstructions({ platform, token, publicUrl: publicUrlOf(config, url) }),
       webhook,
       health: createHealthReporter({
-        store: storage.store,
+        database,
         backend: storage.backend,
         embedder: () => model.health(),
         activeWork: () => work.active + calls.active,

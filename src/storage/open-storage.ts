@@ -16,6 +16,7 @@ import { lockDirectory } from './directory-lock.js';
 import { EmbeddedDatabase } from './embedded/embedded-database.js';
 import { Upkeep } from './embedded/upkeep.js';
 import { createPostgrestShim, type TransactionRunner } from './postgrest-shim.js';
+import { KEY_FILE, StorageCheck } from './storage-check.js';
 import { StorageError } from './storage-error.js';
 import { type StoreMaintenance, SupabaseAuthStore } from './supabase-auth-store.js';
 import { SupabaseCallStore } from './supabase-call-store.js';
@@ -51,9 +52,6 @@ export interface OpenStorageOptions extends OpenEmbeddedOptions {
   readonly database?: TransactionRunner | undefined;
 }
 
-/** What `va_ping` answers once the migrations this version needs have been applied. */
-const REQUIRED_SCHEMA_VERSION = 10;
-const KEY_FILE = 'encryption.keys';
 const DATABASE_FOLDER = 'database';
 /** Never dialled: the shim answers before any network. */
 const EMBEDDED_URL = 'http://embedded.invalid';
@@ -61,7 +59,7 @@ const EMBEDDED_URL = 'http://embedded.invalid';
 /**
  * Opens storage. Throws `StorageError`, `DataFolderError` or `DirectoryLockError` for what the operator must put right,
  * `DatabaseUnavailable` when the embedded database does not open. A Supabase project that cannot be reached at the moment
- * is no reason not to start: readiness reports it.
+ * is no reason not to start: readiness reports it, and repeats the check with every `ping` until it was passed.
  */
 export function openStorage(config: StorageConfig, options: OpenStorageOptions): Promise<Storage> {
   if (config.supabase) return openSupabase(config, config.supabase, options);
@@ -109,17 +107,11 @@ async function openSupabase(
   if (!config.encryptionKeys) throw new StorageError('A Supabase project needs EMBEDDING_ENCRYPTION_KEYS');
   const cipher = new TemplateCipher(config.encryptionKeys);
   const client = new DatabaseClient({ ...access, timeoutMs: config.timeoutMs, metrics: options.metrics });
-  const store = new SupabaseAuthStore(client, cipher);
+  const store = new SupabaseAuthStore(client, cipher, new StorageCheck(config));
   try {
-    checkSchema(await store.schemaVersion());
-    requireKeys(await store.missingKeys(), config);
+    await store.ping();
   } catch (error) {
-    const cause = error instanceof VoiceAuthError ? error.cause : undefined;
-    if (!(cause instanceof DatabaseFailure)) throw error;
-    if (cause.status === 404) throw missingMigrations(cause);
-    if (cause.status === 401 || cause.status === 403) {
-      throw new StorageError('The Supabase project refuses SUPABASE_SERVICE_ROLE_KEY', { cause });
-    }
+    if (!(error instanceof VoiceAuthError && error.cause instanceof DatabaseFailure)) throw error;
     options.logger.warn({ err: error }, 'the Supabase project does not answer yet');
   }
   return { store, calls: new SupabaseCallStore(client, cipher), backend: 'supabase', close: () => Promise.resolve() };
@@ -155,11 +147,11 @@ async function embeddedStores(
     metrics: parts.metrics,
     fetch: createPostgrestShim(parts.database),
   });
-  const store = new SupabaseAuthStore(client, parts.cipher);
+  const store = new SupabaseAuthStore(client, parts.cipher, new StorageCheck(config));
   // The first call compiles and plans more than any later one: better now than during somebody's request. Whether the
   // database answers in time is for readiness to say.
   try {
-    requireKeys(await store.missingKeys(), config);
+    await store.ping();
   } catch (error) {
     if (error instanceof StorageError) throw error;
     parts.logger.warn({ err: error }, 'the embedded database is slow');
@@ -183,32 +175,6 @@ async function keysFromFolder(config: StorageConfig): Promise<readonly string[]>
   return (await readOrCreateSecret(path, createEncryptionKeyEntry)).split(/[\s,]+/);
 }
 
-/** A server without them would start, and then fail for everybody who is enrolled. */
-function requireKeys(missing: readonly string[], config: StorageConfig): void {
-  if (missing.length === 0) return;
-  const keys = `${missing.length === 1 ? 'key' : 'keys'} ${missing.join(', ')}`;
-  const keyFile = join(config.dataDir, KEY_FILE);
-  if (!config.encryptionKeys) {
-    throw new StorageError(`Voice templates are encrypted with ${keys}, which ${keyFile} lacks: restore that file`);
-  }
-  const here = !config.supabase && existsSync(keyFile) ? `; ${keyFile} has what was used without the variable` : '';
-  throw new StorageError(
-    `Voice templates are encrypted with ${keys}, which EMBEDDING_ENCRYPTION_KEYS lacks: add what was used so far (a new key may stay in front)${here}`,
-  );
-}
-
 function databaseDirOf(config: StorageConfig): string {
   return join(config.dataDir, DATABASE_FOLDER);
-}
-
-function checkSchema(version: number): void {
-  if (version < REQUIRED_SCHEMA_VERSION) throw missingMigrations();
-}
-
-function missingMigrations(cause?: unknown): StorageError {
-  return new StorageError(
-    'The Supabase project lacks the migrations of this version: apply supabase/migrations, e.g. with ' +
-      '`npx supabase link` and `npx supabase db push`',
-    { cause },
-  );
 }

@@ -38,6 +38,7 @@ import type { DatabaseClient } from './database-client.js';
 import { decodeCursor, encodeCursor } from './history-cursor.js';
 import { type KeyRotation, type KeyRotationOptions, readKeyUse, reencryptTemplates } from './key-rotation.js';
 import { readRecordedVoices, type StoredVoice } from './recorded-voices.js';
+import type { StorageCheck } from './storage-check.js';
 import type { TemplateCipher } from './template-cipher.js';
 
 /** Housekeeping beyond what the domain asks for. */
@@ -81,16 +82,19 @@ const FIRST_VERSION_LIMIT = 2 ** 47;
 export class SupabaseAuthStore implements AuthStore, RateLimitStore, StoreMaintenance {
   readonly #database: DatabaseClient;
   readonly #cipher: TemplateCipher;
+  readonly #check: StorageCheck;
   readonly #rateLimitKey: Uint8Array;
 
-  constructor(database: DatabaseClient, cipher: TemplateCipher) {
+  constructor(database: DatabaseClient, cipher: TemplateCipher, check: StorageCheck) {
     this.#database = database;
     this.#cipher = cipher;
+    this.#check = check;
     this.#rateLimitKey = cipher.deriveKey('rate-limit-keys');
   }
 
-  async ping(): Promise<void> {
-    await this.schemaVersion();
+  /** Throws `StorageError` when the database answers, but is not one to serve from. */
+  ping(): Promise<void> {
+    return this.#check.run(this);
   }
 
   async schemaVersion(): Promise<number> {

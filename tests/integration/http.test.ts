@@ -341,6 +341,15 @@ describe('the service about itself', () => {
     });
   });
 
+  it('says why the database cannot be used', async () => {
+    const found = { name: 'database', ok: false, reason: 'keys_missing' } as const;
+    t.behave.components = [{ ...found, detail: { backend: 'supabase' } }];
+    const ready = await request(t.app).get('/readyz');
+    expect([ready.status, readyReply.parse(ready.body).components]).toEqual([503, [found]]);
+    const health = await request(t.app).get('/api/v1/health').set('Authorization', bearer('read'));
+    expect(healthReply.parse(health.body).components).toEqual([{ ...found, detail: { backend: 'supabase' } }]);
+  });
+
   it('takes no new work while draining, and lets connections go', async () => {
     t.behave.draining = true;
     const res = await verify();

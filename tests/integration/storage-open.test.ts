@@ -132,6 +132,25 @@ describe('a Supabase project', () => {
     }
   }
 
+  /** Answers as scripted, by name of the function, or cuts every connection. */
+  async function moodyProject(answers: Readonly<Record<string, unknown>>) {
+    const server = createServer((request, response) => {
+      if (project.away) return void request.destroy();
+      const answer = answers[request.url!.split('/').at(-1)!];
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const close = async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    };
+    const project = { access: { url, key: 'a-service-role-key' }, away: false, close };
+    return project;
+  }
+
   it.each([
     [200, { schema_version: 9 }],
     [404, { code: 'PGRST202', message: 'Could not find the function public.va_ping', details: null, hint: null }],
@@ -164,6 +183,40 @@ describe('a Supabase project', () => {
     const config = await withProject(200, {}, async (used) => used);
     const storage = await openStorage(config, storageOptions());
     await expect(storage.store.ping()).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+  });
+
+  it('that comes back without the migrations is not one to serve from until it has them', async () => {
+    const answers = { va_ping: { schema_version: 9 }, va_key_ids: [] as unknown[] };
+    const project = await moodyProject(answers);
+    project.away = true;
+    const { store } = await openStorage({ ...keys, supabase: project.access }, storageOptions());
+    await expect(store.ping()).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+    project.away = false;
+    answers.va_ping = { schema_version: 8 };
+    await expect(store.ping()).rejects.toMatchObject({ name: 'StorageError', fault: 'migrations_missing' });
+    answers.va_ping = { schema_version: 9 };
+    await store.ping();
+    // Also later: it may have been restored from a backup.
+    answers.va_ping = { schema_version: 8 };
+    await expect(store.ping()).rejects.toMatchObject({ fault: 'migrations_missing' });
+    await project.close();
+  });
+
+  it('that comes back with templates of a foreign key is not one to serve from until the ring has it', async () => {
+    const [keyId] = keys.encryptionKeys[0]!.split(':');
+    const inUse = (key: string) => [{ key_id: key, voiceprints: 1, samples: 1 }];
+    const answers = { va_ping: { schema_version: 9 }, va_key_ids: inUse('foreign') };
+    const project = await moodyProject(answers);
+    project.away = true;
+    const { store } = await openStorage({ ...keys, supabase: project.access }, storageOptions());
+    await expect(store.ping()).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
+    project.away = false;
+    const refusal = { name: 'StorageError', fault: 'keys_missing', message: expect.stringContaining('key foreign') };
+    await expect(store.ping()).rejects.toMatchObject(refusal);
+    await expect(store.ping()).rejects.toMatchObject(refusal);
+    answers.va_key_ids = inUse(keyId!);
+    await store.ping();
+    await project.close();
   });
 
   it('needs encryption keys', async () => {

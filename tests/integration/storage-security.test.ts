@@ -17,6 +17,7 @@ import {
   enrollmentOf,
   openTestDatabase,
   rejectOf,
+  storageCheck,
   temporaryFolder,
   testEmbedding,
 } from '../support/embedded-storage.js';
@@ -52,7 +53,7 @@ beforeAll(async () => {
     fetch: createPostgrestShim(database),
   });
   const cipher = new TemplateCipher([createEncryptionKeyEntry()]);
-  store = new SupabaseAuthStore(client, cipher);
+  store = new SupabaseAuthStore(client, cipher, storageCheck());
   calls = new SupabaseCallStore(client, cipher);
 });
 afterAll(async () => {

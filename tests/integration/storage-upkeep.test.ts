@@ -16,6 +16,7 @@ import {
   attemptOf,
   enrollmentOf,
   openTestDatabase,
+  storageCheck,
   storageOptions,
   temporaryFolder,
   testEmbedding,
@@ -71,6 +72,7 @@ describe('embedded database files', { timeout: 120_000 }, () => {
         fetch: createPostgrestShim(database),
       }),
       new TemplateCipher([createEncryptionKeyEntry()]),
+      storageCheck(),
     );
 
   /** A person with traces in the files, erased by a process that was killed before it could do more. */

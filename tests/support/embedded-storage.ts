@@ -9,6 +9,7 @@ import { createLogger } from '../../src/observability/logger.js';
 import { Metrics } from '../../src/observability/metrics.js';
 import { EmbeddedDatabase } from '../../src/storage/embedded/embedded-database.js';
 import type { OpenStorageOptions } from '../../src/storage/open-storage.js';
+import { StorageCheck } from '../../src/storage/storage-check.js';
 import { builtModule } from './built.js';
 
 export const MODEL_ID = 'test-model';
@@ -26,6 +27,11 @@ export function storageOptions(): OpenStorageOptions & { readonly snapshotFile: 
     workerModule: builtModule('storage/embedded/database-worker.js'),
     snapshotFile: fileURLToPath(builtModule('storage/embedded/snapshot.tar.gz')),
   };
+}
+
+/** The check behind `ping`, of a store that is put together by hand. */
+export function storageCheck(): StorageCheck {
+  return new StorageCheck({ supabase: undefined, dataDir: '', timeoutMs: 20_000, encryptionKeys: undefined });
 }
 
 /** The bare database, for tests that look behind the functions. */

@@ -147,7 +147,7 @@ export interface OutdatedPage {
 }
 
 export interface AuthStore {
-  /** Cheapest round trip, for readiness. */
+  /** Cheapest round trip, for readiness. Also rejects when the database answers but is not one to serve from. */
   ping(): Promise<void>;
   /** Undefined when there is no such user. */
   findUser(userId: string): Promise<EnrolledUser | undefined>;

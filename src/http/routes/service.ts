@@ -34,7 +34,7 @@ export function serviceRoutes(
         {
           status: ready ? 'ready' : 'not_ready',
           draining,
-          components: found.map(({ name, ok }) => ({ name, ok })),
+          components: found.map(({ name, ok, reason }) => ({ name, ok, ...(reason ? { reason } : {}) })),
         },
         ready ? 200 : 503,
       );
@@ -45,7 +45,7 @@ export function serviceRoutes(
         status: found.every(isOk) ? 'ok' : 'degraded',
         version: SERVICE_VERSION,
         draining: deps.isDraining(),
-        components: found.map(({ name, ok, detail }) => ({ name, ok, detail: { ...detail } })),
+        components: found.map(({ detail, ...facts }) => ({ ...facts, detail: { ...detail } })),
       });
     }),
     route(operations.metrics, async () => ({

@@ -1,7 +1,15 @@
 /** Replies about the service itself. */
 import { z } from 'zod';
+import { DATABASE_FAULTS } from '../../domain/ports/health.js';
 
 const name = z.enum(['database', 'model', 'inference', 'workers', 'lifecycle']);
+const reason = z
+  .enum(DATABASE_FAULTS)
+  .optional()
+  .describe(
+    'Why the database cannot be used: `no_answer` in time, or what only the operator can put right: `migrations_missing`, ' +
+      '`keys_missing` (templates are encrypted with keys that the ring lacks), `key_refused` (SUPABASE_SERVICE_ROLE_KEY)',
+  );
 
 export const indexReply = z
   .strictObject({ name: z.string(), version: z.string(), links: z.record(z.string(), z.string()) })
@@ -13,7 +21,7 @@ export const readyReply = z
   .strictObject({
     status: z.enum(['ready', 'not_ready']),
     draining: z.boolean(),
-    components: z.array(z.strictObject({ name, ok: z.boolean() })),
+    components: z.array(z.strictObject({ name, ok: z.boolean(), reason })),
   })
   .meta({ id: 'Ready' });
 
@@ -26,6 +34,7 @@ export const healthReply = z
       z.strictObject({
         name,
         ok: z.boolean(),
+        reason,
         detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
       }),
     ),
