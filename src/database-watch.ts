@@ -5,10 +5,12 @@
 import type { AuthStore } from './domain/ports/auth-store.js';
 import type { DatabaseFault } from './domain/ports/health.js';
 import type { Logger } from './observability/logger.js';
+import type { Metrics } from './observability/metrics.js';
 import { StorageError } from './storage/storage-error.js';
 
 export interface DatabaseWatchParts {
   readonly store: Pick<AuthStore, 'ping'>;
+  readonly metrics: Pick<Metrics, 'ready'>;
   readonly logger: Logger;
 }
 
@@ -67,11 +69,13 @@ export class DatabaseWatch {
     }
   }
 
-  /** Once per change. */
+  /** To the metrics, and, once per change, to the log. */
   #tell({ fault, problem }: Found): void {
-    if (this.#closed || fault === this.#fault) return;
+    if (this.#closed) return;
+    const { metrics, logger } = this.#parts;
+    metrics.ready.set({ component: 'database' }, fault === undefined ? 1 : 0);
+    if (fault === this.#fault) return;
     this.#fault = fault;
-    const { logger } = this.#parts;
     const event = 'database';
     if (fault === undefined) logger.info({ event }, 'the database can be used again');
     else if (fault === 'no_answer') logger.warn({ event, reason: fault }, 'the database does not answer in time');

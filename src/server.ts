@@ -165,7 +165,7 @@ export async function startServer(config: Config, link?: WorkerLink): Promise<Ru
       attemptRetentionMs: config.storage.attemptRetentionMs,
     });
     closers.push({ name: 'housekeeping', close: () => housekeeping.close() });
-    const database = new DatabaseWatch({ store: storage.store, logger });
+    const database = new DatabaseWatch({ store: storage.store, metrics, logger });
     closers.push({ name: 'database_watch', close: async () => database.close() });
     const vapiApi = new VapiApi({ api: config.vapiApi, outbound: config.outbound });
     closers.push({ name: 'vapi_api', close: () => vapiApi.close() });

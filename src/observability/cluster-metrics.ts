@@ -24,6 +24,7 @@ const AGGREGATORS: Readonly<Record<string, 'max' | 'min' | 'average'>> = {
   impostor_drift_ratio: 'average',
   // Each counts the same people.
   outdated_voiceprints: 'max',
+  ready: 'min',
   nodejs_eventloop_lag_seconds: 'max',
   nodejs_eventloop_lag_mean_seconds: 'max',
   nodejs_eventloop_lag_stddev_seconds: 'max',

@@ -4,12 +4,13 @@
  * a test compares them with `deploy/prometheus/alerts.yml`.
  */
 import { CALL_PLATFORMS } from '../domain/calls/calls.js';
+import { DECISIONS } from '../domain/verification/decision.js';
 
 type Labels = Readonly<Record<string, string>>;
 
 const SERVICE_FAULTS = ['Busy', 'DatabaseUnavailable', 'InternalError'];
 
-/** By name of the counter without its prefix. What the HTTP app may answer it adds itself. */
+/** By name of the counter or histogram without its prefix. What the HTTP app may answer it adds itself. */
 export const FIRST_SERIES: Readonly<Record<string, readonly Labels[]>> = {
   verifications_total: [
     { decision: 'accept', reason: 'match' },
@@ -25,6 +26,9 @@ export const FIRST_SERIES: Readonly<Record<string, readonly Labels[]>> = {
     })),
   ),
   verification_errors_total: [{ code: 'Busy' }],
+  decision_seconds: every({ decision: DECISIONS }),
+  database_seconds: [{ function: 'va_ping', outcome: 'ok' }],
+  database_errors_total: every({ outcome: ['DatabaseUnavailable', 'InternalError', 'Timeout'] }),
   inference_rejected_total: every({ cause: ['queue_full', 'deadline', 'unavailable'] }),
   audio_frames_dropped_total: every({
     cause: [

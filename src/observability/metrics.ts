@@ -134,6 +134,16 @@ export class Metrics {
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     ['function', 'outcome'],
   );
+  readonly databaseErrors = this.counter(
+    'database_errors_total',
+    'Database calls that ended in an error, by its code; not those for readiness.',
+    ['outcome'],
+  );
+  readonly ready = this.gauge(
+    'ready',
+    'Whether a component can be used (1) or not (0), as asked for readiness, at the latest 15 seconds ago.',
+    ['component'],
+  );
   readonly lockouts = this.counter('lockouts_total', 'Users locked out after failed attempts.');
   readonly rateLimited = this.counter('rate_limited_total', 'Requests refused by a rate limit.', ['limit']);
 
@@ -152,6 +162,9 @@ export class Metrics {
   }
 
   private histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {
-    return new Histogram({ name: METRICS_PREFIX + name, help, buckets, labelNames, registers: [this.registry] });
+    const registers = [this.registry];
+    const histogram = new Histogram({ name: METRICS_PREFIX + name, help, buckets, labelNames, registers });
+    for (const labels of FIRST_SERIES[name] ?? []) histogram.zero(labels);
+    return histogram;
   }
 }

@@ -9,12 +9,15 @@ import type { z } from 'zod';
 import { asVoiceAuthError, type ErrorCode, VoiceAuthError } from '../domain/errors.js';
 import type { Metrics } from '../observability/metrics.js';
 
+/** What it comes to is told by readiness: it may fail now and then without anybody having to be woken. */
+const PROBE = 'va_ping';
+
 export interface DatabaseClientOptions {
   readonly url: string;
   readonly key: string;
   /** Longest time from call to answer. */
   readonly timeoutMs: number;
-  readonly metrics: Pick<Metrics, 'databaseSeconds'>;
+  readonly metrics: Pick<Metrics, 'databaseSeconds' | 'databaseErrors'>;
   /** Replaces the network, for the embedded database. */
   readonly fetch?: typeof fetch;
 }
@@ -69,6 +72,7 @@ export class DatabaseClient {
       return parsed.data;
     } catch (error) {
       outcome = asVoiceAuthError(error).code;
+      if (name !== PROBE) this.#options.metrics.databaseErrors.inc({ outcome });
       throw error;
     } finally {
       this.#options.metrics.databaseSeconds.observe(

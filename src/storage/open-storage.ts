@@ -47,7 +47,7 @@ export interface OpenEmbeddedOptions {
 }
 
 export interface OpenStorageOptions extends OpenEmbeddedOptions {
-  readonly metrics: Pick<Metrics, 'databaseSeconds'>;
+  readonly metrics: Pick<Metrics, 'databaseSeconds' | 'databaseErrors'>;
   /** The embedded database of another process, which has the data folder; undefined = open it here. */
   readonly database?: TransactionRunner | undefined;
 }

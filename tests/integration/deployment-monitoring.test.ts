@@ -42,9 +42,11 @@ const queries = dashboard.panels.flatMap(({ title, targets = [] }) => targets.ma
 
 /** Names that can be asked for, with their labels: the service's own, and those that Prometheus makes. */
 const { registry } = new Metrics();
+const seriesNamesOf = (name: string, type: unknown) =>
+  String(type) === 'histogram' ? ['_bucket', '_sum', '_count'].map((suffix) => name + suffix) : [name];
 const ofProcess = (await registry.getMetricsAsJSON()).map(({ name, type }) => ({
   name,
-  series: String(type) === 'histogram' ? ['_bucket', '_sum', '_count'].map((suffix) => name + suffix) : [name],
+  series: seriesNamesOf(name, type),
   labels: (registry.getSingleMetric(name) as unknown as { readonly labelNames: readonly string[] }).labelNames,
 }));
 /** What several processes add to that has no labels. */
@@ -89,12 +91,23 @@ function problemsOf(expression: string): string[] {
   ];
 }
 
-/** The series that each counter of a service has before anything was counted. */
+/** The series that each counter and histogram of a service has before anything was counted. */
 const fresh = await testApp().metrics.registry.getMetricsAsJSON();
 const seriesAtStart = new Map(
   fresh
-    .filter(({ type }) => String(type) === 'counter')
-    .map(({ name, values }) => [name, values.map(({ labels }) => labels)]),
+    .filter(({ type }) => String(type) !== 'gauge')
+    .flatMap(({ name, type, values }) =>
+      seriesNamesOf(name, type).map(
+        (series) =>
+          [
+            series,
+            // Those of a histogram come together, each with its own name.
+            values
+              .filter((value) => ((value as { metricName?: string }).metricName ?? name) === series)
+              .map((value) => value.labels),
+          ] as const,
+      ),
+    ),
 );
 
 /** What an expression looks for and will not find before it has happened. */
@@ -122,6 +135,19 @@ describe('the check of expressions', () => {
     expect(problemsOf('voice_auth_verifications_total{code="Busy"}')).toEqual(['label code']);
     expect(problemsOf('voice_auth_verifications_total{decision="accepted"}')).toEqual(['value accepted']);
     expect(problemsOf('voice_auth_verifications_total{reason=~"match|nomatch"}')).toEqual(['value nomatch']);
+  });
+
+  it('finds what is not there before it has happened, histograms too', () => {
+    expect(missingAtStart('rate(voice_auth_call_sessions_ended_total[5m])')).toEqual([
+      'voice_auth_call_sessions_ended_total',
+    ]);
+    expect(missingAtStart('rate(voice_auth_tool_call_seconds_count[5m])')).toEqual([
+      'voice_auth_tool_call_seconds_count',
+    ]);
+    expect(missingAtStart('rate(voice_auth_database_seconds_count{outcome="DatabaseUnavailable"}[5m])')).toEqual([
+      'voice_auth_database_seconds_count outcome ^(?:DatabaseUnavailable)$',
+    ]);
+    expect(missingAtStart('voice_auth_ready{component="database"} == 0')).toEqual([]);
   });
 });
 

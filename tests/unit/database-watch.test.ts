@@ -5,6 +5,7 @@ import { DatabaseWatch } from '../../src/database-watch.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { createHealthReporter } from '../../src/health.js';
 import { createLogger } from '../../src/observability/logger.js';
+import { Metrics } from '../../src/observability/metrics.js';
 import { StorageError } from '../../src/storage/storage-error.js';
 
 const AWAY = new VoiceAuthError('DatabaseUnavailable', 'The database cannot be reached');
@@ -17,12 +18,14 @@ describe('the watch over the database', () => {
     for (const line of chunk.toString().trim().split('\n')) lines.push(JSON.parse(line));
   });
   const ping = vi.fn(async () => undefined as undefined);
+  let metrics: Metrics;
   let watch: DatabaseWatch;
   beforeEach(() => {
     vi.useFakeTimers();
     lines.length = 0;
     ping.mockReset().mockResolvedValue(undefined);
-    watch = new DatabaseWatch({ store: { ping }, logger: createLogger('info', log) });
+    metrics = new Metrics();
+    watch = new DatabaseWatch({ store: { ping }, metrics, logger: createLogger('info', log) });
   });
   afterEach(() => {
     watch.close();
@@ -51,6 +54,18 @@ describe('the watch over the database', () => {
       [50, 'migrations_missing', 'Apply the migrations'],
       [30, undefined, undefined],
     ]);
+  });
+
+  it('shows in the metrics without being asked', async () => {
+    const ready = async () => (await metrics.ready.get()).values.map(({ labels, value }) => [labels.component, value]);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(await ready()).toEqual([['database', 1]]);
+    ping.mockRejectedValue(AWAY);
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(await ready()).toEqual([['database', 0]]);
+    ping.mockResolvedValue(undefined);
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(await ready()).toEqual([['database', 1]]);
   });
 
   it('does not wait for an answer longer than a second, nor ask again before it has come', async () => {

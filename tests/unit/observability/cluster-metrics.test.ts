@@ -39,6 +39,16 @@ describe('metrics of several processes', () => {
     expect(metricSum(await new ClusterMetrics().page(readings), p99)).toBe(700);
   });
 
+  it('is not ready where one process is not', async () => {
+    const [ready, away, unasked] = [new Metrics(), new Metrics(), new Metrics()];
+    ready.ready.set({ component: 'database' }, 1);
+    away.ready.set({ component: 'database' }, 0);
+    const page = async (...all: Metrics[]) => new ClusterMetrics().page(await Promise.all(all.map(read)));
+    expect(await page(ready, away, ready)).toContain('voice_auth_ready{component="database"} 0');
+    expect(await page(ready, unasked)).toContain('voice_auth_ready{component="database"} 1');
+    expect(await page(unasked)).not.toContain('voice_auth_ready{');
+  });
+
   it('shows limits and the start time as what they are', async () => {
     const reading = await read(new Metrics());
     const page = await new ClusterMetrics().page([

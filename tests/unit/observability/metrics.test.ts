@@ -21,7 +21,7 @@ describe('Metrics', () => {
 
   it('have labels that say nothing about a person and stay few', () => {
     const allowed = new Set(
-      'operation status outcome decision reason source code model priority cause function limit platform end type tool claimed'.split(
+      'operation status outcome decision reason source code model priority cause function limit platform end type tool claimed component'.split(
         ' ',
       ),
     );

@@ -90,6 +90,16 @@ describe('database client', () => {
     expect(failure).toMatchObject({ code: 'DatabaseUnavailable', retryAfterSeconds: 1 });
   });
 
+  it('counts calls that fail, but not those that only ask whether it is there', async () => {
+    const errors = async () =>
+      (await metrics.databaseErrors.get()).values.find(({ labels }) => labels.outcome === 'DatabaseUnavailable')!.value;
+    const before = await errors();
+    await failureOf(answering(503, ''));
+    expect(await errors()).toBe(before);
+    await expect(clientWith(answering(503, '')).call('va_find_user', {}, z.number())).rejects.toThrow();
+    expect(await errors()).toBe(before + 1);
+  });
+
   it('measures every call by function and outcome', async () => {
     await clientWith(answering(200, '1')).call('va_measured', {}, z.number());
     await failureOf(answering(400, sqlError('VA004')));
