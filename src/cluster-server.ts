@@ -4,6 +4,7 @@
  */
 import { Primary } from './cluster/primary.js';
 import type { Config } from './config/config.js';
+import { ClusterMetrics } from './observability/cluster-metrics.js';
 import { createLogger } from './observability/logger.js';
 import { type RunningServer, readApiKeys } from './server.js';
 import { openEmbeddedOwner } from './storage/open-storage.js';
@@ -14,7 +15,11 @@ const WORKER_CLOSE_MS = 15_000;
 /** Starts the workers and resolves when all of them listen. Rejects with a clear error and nothing left open. */
 export async function startCluster(config: Config): Promise<RunningServer> {
   const logger = createLogger(config.logLevel);
-  const owner = config.storage.supabase ? undefined : await openEmbeddedOwner(config.storage, { logger });
+  const metrics = new ClusterMetrics();
+  const onScrubPending = (tables: number) => metrics.scrubPending.set(tables);
+  const owner = config.storage.supabase
+    ? undefined
+    : await openEmbeddedOwner(config.storage, { logger, onScrubPending });
   try {
     // Here, so that it is made once.
     const { developmentKey } = await readApiKeys(config);
@@ -22,6 +27,7 @@ export async function startCluster(config: Config): Promise<RunningServer> {
       workers: config.workers,
       database: owner?.database,
       drainTimeoutMs: config.shutdownGraceMs + WORKER_CLOSE_MS,
+      metrics,
       logger,
     });
     const port = Number(new URL(primary.url).port) || 80;

@@ -12,13 +12,15 @@ export interface HousekeepingParts {
   readonly store: Pick<StoreMaintenance, 'purge' | 'forgetOldCalls'>;
   readonly users: Pick<UserDirectory, 'outdated'>;
   readonly people: Pick<PeopleInMemory, 'forgetTheErased'>;
-  readonly metrics: Pick<Metrics, 'outdatedVoiceprints'>;
+  readonly metrics: Pick<Metrics, 'outdatedVoiceprints' | 'housekeepingLastSuccess'>;
   readonly logger: Logger;
   /** Undefined = attempts are kept. */
   readonly attemptRetentionMs: number | undefined;
 }
 
 const EVERY_MS = 3_600_000;
+/** After a failure. What has had its time is promised to be gone within the hour. */
+const RETRY_MS = 60_000;
 /** A server that has just started has callers to hear first. */
 const FIRST_AFTER_MS = 30_000;
 /** How long a template may stay in memory after an erasure of which this process has not heard, and a number in a question. */
@@ -33,9 +35,9 @@ export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<
     void countOutdated(parts);
     await pause(FIRST_AFTER_MS, stop.signal);
     while (!stop.signal.aborted) {
-      await keepHouse(parts, stop.signal);
-      await pause(EVERY_MS, stop.signal);
-      if (!stop.signal.aborted) void countOutdated(parts);
+      const done = await keepHouse(parts, stop.signal);
+      await pause(done ? EVERY_MS : RETRY_MS, stop.signal);
+      if (done && !stop.signal.aborted) void countOutdated(parts);
     }
   };
   const forget = async () => {
@@ -55,8 +57,12 @@ export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<
   };
 }
 
-/** Erases people whose retention has ended, and removes old attempts, calls and counters, in steps until none is left. */
-async function keepHouse({ store, logger, attemptRetentionMs }: HousekeepingParts, signal: AbortSignal): Promise<void> {
+/**
+ * Erases people whose retention has ended, and removes old attempts, calls and counters, in steps until none is left. False
+ * when it failed.
+ */
+async function keepHouse(parts: HousekeepingParts, signal: AbortSignal): Promise<boolean> {
+  const { store, metrics, logger, attemptRetentionMs } = parts;
   const total = { users: 0, attempts: 0 };
   try {
     for (let more = true; more && !signal.aborted; ) {
@@ -66,9 +72,12 @@ async function keepHouse({ store, logger, attemptRetentionMs }: HousekeepingPart
       more = removed.more;
       if (more) await pause(PAUSE_MS, signal);
     }
+    if (!signal.aborted) metrics.housekeepingLastSuccess.setToCurrentTime();
     logger.info({ event: 'housekeeping', ...total }, 'old data removed');
+    return true;
   } catch (error) {
     logger.warn({ err: error, event: 'housekeeping', ...total }, 'old data could not be removed; tried again later');
+    return false;
   }
 }
 

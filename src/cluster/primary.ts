@@ -3,7 +3,7 @@
  * die. It serves no requests itself.
  */
 import cluster from 'node:cluster';
-import { ClusterMetrics } from '../observability/cluster-metrics.js';
+import type { ClusterMetrics } from '../observability/cluster-metrics.js';
 import type { Logger } from '../observability/logger.js';
 import type { TransactionRunner } from '../storage/postgrest-shim.js';
 import type { PrimaryMessage } from './messages.js';
@@ -15,6 +15,8 @@ export interface PrimaryOptions {
   readonly database: TransactionRunner | undefined;
   /** How long the workers may take to end in order. */
   readonly drainTimeoutMs: number;
+  /** The page of all processes. */
+  readonly metrics: ClusterMetrics;
   readonly logger: Logger;
 }
 
@@ -45,7 +47,7 @@ const PROVEN_MS = 60_000;
 export class Primary {
   readonly #options: PrimaryOptions;
   readonly #slots: readonly Slot[];
-  readonly #metrics = new ClusterMetrics();
+  readonly #metrics: ClusterMetrics;
   #state: 'starting' | 'serving' | 'closing' = 'starting';
   #url = '';
   #settleStart: (failure?: string) => void = () => undefined;
@@ -53,6 +55,7 @@ export class Primary {
 
   private constructor(options: PrimaryOptions) {
     this.#options = options;
+    this.#metrics = options.metrics;
     this.#slots = Array.from({ length: options.workers }, () => ({
       process: undefined,
       readyAtMs: undefined,

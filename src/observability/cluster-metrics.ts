@@ -10,7 +10,7 @@ import {
   type PrometheusContentType,
   Registry,
 } from 'prom-client';
-import { METRICS_PREFIX } from './metrics.js';
+import { METRICS_PREFIX, SCRUB_PENDING } from './metrics.js';
 
 /** All metrics of one process at one moment, as prom-client's `getMetricsAsJSON` gives them. */
 export type MetricsReading = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
@@ -25,6 +25,8 @@ const AGGREGATORS: Readonly<Record<string, 'max' | 'min' | 'average'>> = {
   // Each counts the same people.
   outdated_voiceprints: 'max',
   ready: 'min',
+  // Each removes what it finds, whoever was first.
+  housekeeping_last_success_timestamp_seconds: 'max',
   nodejs_eventloop_lag_seconds: 'max',
   nodejs_eventloop_lag_mean_seconds: 'max',
   nodejs_eventloop_lag_stddev_seconds: 'max',
@@ -54,9 +56,16 @@ export class ClusterMetrics {
     help: 'Server processes replaced.',
     registers: [this.#registry],
   });
+  readonly scrubPending = new Gauge({
+    name: METRICS_PREFIX + SCRUB_PENDING.name,
+    help: SCRUB_PENDING.help,
+    registers: [this.#registry],
+  });
   #retired: Promise<MetricsReading> = Promise.resolve([]);
 
   constructor() {
+    // Of no embedded database there is nothing to say.
+    this.scrubPending.remove();
     collectDefaultMetrics({ register: this.#registry, prefix: METRICS_PREFIX, eventLoopMonitoringPrecision: 10 });
   }
 

@@ -7,6 +7,12 @@ import { FIRST_SERIES } from './first-series.js';
 
 export const METRICS_PREFIX = 'voice_auth_';
 
+/** Set where the embedded database is: by the only server process, or by the one that starts the others. */
+export const SCRUB_PENDING = {
+  name: 'scrub_pending_tables',
+  help: 'Tables of the embedded database that something was removed from which their files still hold.',
+};
+
 export class Metrics {
   readonly registry = new Registry();
 
@@ -139,6 +145,11 @@ export class Metrics {
     'Database calls that ended in an error, by its code; not those for readiness.',
     ['outcome'],
   );
+  readonly housekeepingLastSuccess = this.gaugeOnceKnown(
+    'housekeeping_last_success_timestamp_seconds',
+    'When what has had its time was last removed without an error.',
+  );
+  readonly scrubPending = this.gaugeOnceKnown(SCRUB_PENDING.name, SCRUB_PENDING.help);
   readonly ready = this.gauge(
     'ready',
     'Whether a component can be used (1) or not (0), as asked for readiness, at the latest 15 seconds ago.',
@@ -159,6 +170,13 @@ export class Metrics {
 
   private gauge(name: string, help: string, labelNames: string[] = []): Gauge {
     return new Gauge({ name: METRICS_PREFIX + name, help, labelNames, registers: [this.registry] });
+  }
+
+  /** One without a value until it is set: 0 would be a finding. */
+  private gaugeOnceKnown(name: string, help: string): Gauge {
+    const gauge = this.gauge(name, help);
+    gauge.remove();
+    return gauge;
   }
 
   private histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {

@@ -44,10 +44,12 @@ export interface OpenEmbeddedOptions {
   readonly workerModule?: URL;
   readonly snapshotFile?: string;
   readonly migrationsDir?: string;
+  /** Told how many tables still hold in their files what was removed from them. */
+  readonly onScrubPending?: (tables: number) => void;
 }
 
 export interface OpenStorageOptions extends OpenEmbeddedOptions {
-  readonly metrics: Pick<Metrics, 'databaseSeconds' | 'databaseErrors'>;
+  readonly metrics: Pick<Metrics, 'databaseSeconds' | 'databaseErrors' | 'scrubPending'>;
   /** The embedded database of another process, which has the data folder; undefined = open it here. */
   readonly database?: TransactionRunner | undefined;
 }
@@ -74,7 +76,7 @@ export async function openEmbeddedOwner(config: StorageConfig, options: OpenEmbe
   const lock = await lockDirectory(config.dataDir);
   try {
     const cipher = await cipherOf(config);
-    const { logger, workerModule, snapshotFile, migrationsDir } = options;
+    const { logger, workerModule, snapshotFile, migrationsDir, onScrubPending } = options;
     const database = await EmbeddedDatabase.open({
       databaseDir: databaseDirOf(config),
       callTimeoutMs: config.timeoutMs,
@@ -83,7 +85,11 @@ export async function openEmbeddedOwner(config: StorageConfig, options: OpenEmbe
       ...(snapshotFile ? { snapshotFile } : {}),
       ...(migrationsDir ? { migrationsDir } : {}),
     });
-    const upkeep = await Upkeep.start(database, { databaseDir: databaseDirOf(config), logger });
+    const upkeep = await Upkeep.start(database, {
+      databaseDir: databaseDirOf(config),
+      logger,
+      ...(onScrubPending ? { onScrubPending } : {}),
+    });
     const close = async () => {
       try {
         await upkeep.close();
@@ -118,7 +124,8 @@ async function openSupabase(
 }
 
 async function openEmbedded(config: StorageConfig, options: OpenStorageOptions): Promise<Storage> {
-  const owner = await openEmbeddedOwner(config, options);
+  const onScrubPending = (tables: number) => options.metrics.scrubPending.set(tables);
+  const owner = await openEmbeddedOwner(config, { ...options, onScrubPending });
   try {
     return { ...(await embeddedStores(config, { ...options, ...owner })), backend: 'embedded', close: owner.close };
   } catch (error) {

@@ -164,8 +164,10 @@ describe('embedded database files', { timeout: 120_000 }, () => {
         return database.maintain(sql, limitMs);
       },
     };
+    const pending: number[] = [];
     const upkeep = await Upkeep.start(watched, {
       databaseDir: databaseDir(),
+      onScrubPending: (tables) => pending.push(tables),
       logger: createLogger('warn', { write: (line) => lines.push(line) }),
       lookEveryMs: 5,
       pauseFactor: 0,
@@ -180,6 +182,7 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     await eventually(() => expect(looks).toBeGreaterThan(before + 5));
     const rewritten = () => statements.filter((sql) => sql.startsWith('vacuum full'));
     expect(rewritten()).toEqual([]);
+    expect(pending.at(-1)).toBe(6);
     const said = lines.map((line) => JSON.parse(line) as { readonly event: string; readonly tables: string[] });
     expect(said.map(({ event }) => event)).toEqual(said.map(() => 'scrub_postponed'));
     const tables = said.flatMap((line) => line.tables);
@@ -187,7 +190,37 @@ describe('embedded database files', { timeout: 120_000 }, () => {
     expect(new Set(tables).size).toBe(6);
     await upkeep.close();
     expect(rewritten()).toHaveLength(6);
+    expect(pending.at(-1)).toBe(0);
     expect(await filesWith(traces)).toEqual([]);
+    await database.close();
+  });
+
+  it('are said to hold removed data for as long as writing a table anew fails', async () => {
+    const database = await openTestDatabase(databaseDir());
+    let fails = true;
+    const failing: Pick<EmbeddedDatabase, 'transaction' | 'maintain'> = {
+      transaction: (asked) => database.transaction(asked),
+      maintain: (sql, limitMs) =>
+        fails && sql.startsWith('vacuum full')
+          ? Promise.reject(new Error('no space'))
+          : database.maintain(sql, limitMs),
+    };
+    const pending: number[] = [];
+    const upkeep = await Upkeep.start(failing, {
+      databaseDir: databaseDir(),
+      logger,
+      lookEveryMs: 5,
+      pauseFactor: 0,
+      onScrubPending: (tables) => pending.push(tables),
+    });
+    const store = storeOn(database);
+    const userId = randomUUID();
+    await store.saveEnrollment(enrollmentOf(userId));
+    await store.eraseUser(userId, by);
+    await eventually(() => expect(pending.slice(-3)).toEqual([6, 6, 6]));
+    fails = false;
+    await eventually(() => expect(pending.at(-1)).toBe(0));
+    await upkeep.close();
     await database.close();
   });
 

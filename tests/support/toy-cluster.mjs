@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { inspect } from 'node:util';
 import { Primary } from '../../dist/cluster/primary.js';
 import { isWorker, runWorker } from '../../dist/cluster/worker.js';
+import { ClusterMetrics } from '../../dist/observability/cluster-metrics.js';
 import { createLogger } from '../../dist/observability/logger.js';
 import { openEmbeddedOwner } from '../../dist/storage/open-storage.js';
 
@@ -53,7 +54,13 @@ async function main() {
         { logger },
       )
     : undefined;
-  const primary = await Primary.start({ workers: 3, database: owner?.database, drainTimeoutMs: 300, logger });
+  const primary = await Primary.start({
+    workers: 3,
+    database: owner?.database,
+    drainTimeoutMs: 300,
+    metrics: new ClusterMetrics(),
+    logger,
+  });
   process.stdout.write(`${primary.url}\n`);
   process.stdin.resume();
   await once(process.stdin, 'end');

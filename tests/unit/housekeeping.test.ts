@@ -42,11 +42,28 @@ describe('housekeeping', () => {
     await housekeeping.close();
   });
 
-  it('goes on after a failure', async () => {
-    const purge = vi.fn(async () => NOTHING).mockRejectedValueOnce(new Error('the database is away'));
-    const housekeeping = start(purge);
-    await vi.advanceTimersByTimeAsync(HOUR_MS + 60_000);
+  it('tries again a minute after a failure, and says when it last succeeded', async () => {
+    const away = new Error('the database is away');
+    const purge = vi
+      .fn(async () => NOTHING)
+      .mockRejectedValueOnce(away)
+      .mockRejectedValueOnce(away);
+    const metrics = new Metrics();
+    const lastSuccess = async () => (await metrics.housekeepingLastSuccess.get()).values.map(({ value }) => value);
+    const housekeeping = start(purge, { metrics });
+    await vi.advanceTimersByTimeAsync(30_000 + 60_000);
     expect(purge).toHaveBeenCalledTimes(2);
+    expect(await lastSuccess()).toEqual([]);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(purge).toHaveBeenCalledTimes(3);
+    const succeededAt = Date.parse('2026-01-31T00:02:30Z') / 1000;
+    expect(await lastSuccess()).toEqual([succeededAt]);
+    await vi.advanceTimersByTimeAsync(HOUR_MS - 1);
+    expect(purge).toHaveBeenCalledTimes(3);
+    purge.mockRejectedValueOnce(away);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(purge).toHaveBeenCalledTimes(4);
+    expect(await lastSuccess()).toEqual([succeededAt]);
     await housekeeping.close();
   });
 

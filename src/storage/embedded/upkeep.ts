@@ -27,6 +27,8 @@ export interface UpkeepOptions {
   readonly pauseFactor?: number;
   /** Largest table that is written anew while calls are served. */
   readonly maxRewriteBytes?: number;
+  /** Told after every look how many tables are still to be written anew. */
+  readonly onScrubPending?: (tables: number) => void;
 }
 
 const LOOK_EVERY_MS = 60_000;
@@ -177,6 +179,7 @@ export class Upkeep {
     await this.#noteRemovedAttempts();
     const params = [`{${PERSONAL_TABLES.join(',')}}`];
     const stale = staleRows.parse(await this.#database.transaction([{ sql: STALE_SQL, params }]));
+    this.#options.onScrubPending?.(stale.length);
     const due = stale.filter(({ bytes }) => bytes <= maxBytes);
     this.#tellPostponed(stale.filter(({ bytes }) => bytes > maxBytes).map(({ table_name }) => table_name));
     if (due.length === 0) return;
@@ -187,6 +190,7 @@ export class Upkeep {
     await this.#database.transaction(
       due.map(({ table_name, audit_seq }) => ({ sql: DONE_SQL, params: [table_name, audit_seq] })),
     );
+    this.#options.onScrubPending?.(stale.length - due.length);
     this.#options.logger.info(
       { event: 'scrubbed', tables: due.map(({ table_name }) => table_name) },
       'what was removed is gone from the database files',

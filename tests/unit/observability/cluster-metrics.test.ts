@@ -49,6 +49,18 @@ describe('metrics of several processes', () => {
     expect(await page(unasked)).not.toContain('voice_auth_ready{');
   });
 
+  it('shows the last success of any process, and what the one with the embedded database still has to do', async () => {
+    const [first, last, never] = [new Metrics(), new Metrics(), new Metrics()];
+    first.housekeepingLastSuccess.set(1000);
+    last.housekeepingLastSuccess.set(2000);
+    const cluster = new ClusterMetrics();
+    const page = async () => cluster.page(await Promise.all([first, last, never].map(read)));
+    expect(await page()).toMatch(/^voice_auth_housekeeping_last_success_timestamp_seconds 2000$/m);
+    expect(await page()).not.toMatch(/^voice_auth_scrub_pending_tables /m);
+    cluster.scrubPending.set(3);
+    expect(await page()).toMatch(/^voice_auth_scrub_pending_tables 3$/m);
+  });
+
   it('shows limits and the start time as what they are', async () => {
     const reading = await read(new Metrics());
     const page = await new ClusterMetrics().page([
