@@ -31,15 +31,14 @@ const PAUSE_MS = 250;
 /** Starts it. `close` ends it: a purge under way stops at its next step. */
 export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<void> } {
   const stop = new AbortController();
-  const work = async () => {
-    void countOutdated(parts);
-    await pause(FIRST_AFTER_MS, stop.signal);
+  const byTheHour = async (work: () => Promise<boolean>) => {
     while (!stop.signal.aborted) {
-      const done = await keepHouse(parts, stop.signal);
+      const done = await work();
       await pause(done ? EVERY_MS : RETRY_MS, stop.signal);
-      if (done && !stop.signal.aborted) void countOutdated(parts);
     }
   };
+  const keeping = pause(FIRST_AFTER_MS, stop.signal).then(() => byTheHour(() => keepHouse(parts, stop.signal)));
+  const counting = byTheHour(() => countOutdated(parts));
   const forget = async () => {
     for (;;) {
       await pause(FORGET_EVERY_MS, stop.signal);
@@ -48,7 +47,7 @@ export function startHousekeeping(parts: HousekeepingParts): { close(): Promise<
       await forgetOldCalls(parts);
     }
   };
-  const ended = Promise.all([work(), forget()]);
+  const ended = Promise.all([keeping, counting, forget()]);
   return {
     close: async () => {
       stop.abort();
@@ -100,15 +99,17 @@ async function forgetOldCalls({ store, logger }: HousekeepingParts): Promise<voi
   }
 }
 
-/** For the metrics: the index answers it, but not for every scrape. */
-async function countOutdated({ users, metrics, logger }: HousekeepingParts): Promise<void> {
+/** For the metrics: the index answers it, but not for every scrape. False when it failed. */
+async function countOutdated({ users, metrics, logger }: HousekeepingParts): Promise<boolean> {
   try {
     metrics.outdatedVoiceprints.set((await users.outdated({ limit: 1, before: undefined })).total);
+    return true;
   } catch (error) {
     logger.warn(
       { err: error, event: 'outdated_count' },
       'users of another model could not be counted; tried again later',
     );
+    return false;
   }
 }
 

@@ -120,7 +120,7 @@ export class Metrics {
     'Messages of incoming media streams that hold no audio and say nothing of use, by cause.',
     ['platform', 'cause'],
   );
-  readonly outdatedVoiceprints = this.gauge(
+  readonly outdatedVoiceprints = this.gaugeOnceKnown(
     'outdated_voiceprints',
     'Users enrolled with another model than the one in use, as counted at start and every hour.',
   );

@@ -67,6 +67,21 @@ describe('housekeeping', () => {
     await housekeeping.close();
   });
 
+  it('counts who is enrolled with another model every hour, a minute after a failure, and has no number before', async () => {
+    const metrics = new Metrics();
+    const found = { users: [], total: 3, next: undefined, modelId: 'm' };
+    const outdated = vi.fn(async () => found).mockRejectedValueOnce(new Error('the database is away'));
+    const shown = async () => (await metrics.outdatedVoiceprints.get()).values.map(({ value }) => value);
+    const housekeeping = start(async () => NOTHING, { users: { outdated }, metrics });
+    await vi.advanceTimersByTimeAsync(59_999);
+    expect([outdated.mock.calls.length, await shown()]).toEqual([1, []]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect([outdated.mock.calls.length, await shown()]).toEqual([2, [3]]);
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(outdated).toHaveBeenCalledTimes(3);
+    await housekeeping.close();
+  });
+
   it('stops between two steps', async () => {
     const purge = vi.fn(async () => ({ ...NOTHING, more: true }));
     const housekeeping = start(purge);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CALL_PLATFORMS } from '../../../src/domain/calls/calls.js';
 import { ERROR_CODES } from '../../../src/domain/errors.js';
 import { DECISIONS, REASONS } from '../../../src/domain/verification/decision.js';
 import { Metrics } from '../../../src/observability/metrics.js';
@@ -44,6 +45,22 @@ describe('Metrics', () => {
     // Nothing scores more than the last bucket holds.
     expect(page).toMatch(/voice_auth_verification_score_bucket\{le="1",decision="accept"\} 1/);
     expect(page).toContain('voice_auth_nodejs_eventloop_lag_p99_seconds');
+  });
+
+  it('have a series for whatever an attempt can come to, before the first one, so that it is seen to grow', async () => {
+    const { values } = await new Metrics().verifications.get();
+    expect(values.every(({ value }) => value === 0)).toBe(true);
+    for (const source of ['upload', 'audio_url', 'listen_url', ...CALL_PLATFORMS]) {
+      const reasons = values.filter(({ labels }) => labels.source === source).map(({ labels }) => labels.reason);
+      // Nobody is challenged so far.
+      expect(reasons.toSorted()).toEqual(REASONS.filter((reason) => reason !== 'challenge_failed').toSorted());
+    }
+  });
+
+  it('have no number of what was not counted yet', async () => {
+    const page = await new Metrics().registry.metrics();
+    expect(page).toContain('# TYPE voice_auth_outdated_voiceprints gauge');
+    expect(page).not.toMatch(/^voice_auth_(outdated_voiceprints|housekeeping_last|scrub_pending|ready)/m);
   });
 
   it('of two services in one process do not mix', async () => {
