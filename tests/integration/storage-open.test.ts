@@ -186,18 +186,18 @@ describe('a Supabase project', () => {
   });
 
   it('that comes back without the migrations is not one to serve from until it has them', async () => {
-    const answers = { va_ping: { schema_version: 9 }, va_key_ids: [] as unknown[] };
+    const answers = { va_ping: { schema_version: 10 }, va_key_ids: [] as unknown[] };
     const project = await moodyProject(answers);
     project.away = true;
     const { store } = await openStorage({ ...keys, supabase: project.access }, storageOptions());
     await expect(store.ping()).rejects.toMatchObject({ code: 'DatabaseUnavailable' });
     project.away = false;
-    answers.va_ping = { schema_version: 8 };
-    await expect(store.ping()).rejects.toMatchObject({ name: 'StorageError', fault: 'migrations_missing' });
     answers.va_ping = { schema_version: 9 };
+    await expect(store.ping()).rejects.toMatchObject({ name: 'StorageError', fault: 'migrations_missing' });
+    answers.va_ping = { schema_version: 10 };
     await store.ping();
     // Also later: it may have been restored from a backup.
-    answers.va_ping = { schema_version: 8 };
+    answers.va_ping = { schema_version: 9 };
     await expect(store.ping()).rejects.toMatchObject({ fault: 'migrations_missing' });
     await project.close();
   });
@@ -205,7 +205,7 @@ describe('a Supabase project', () => {
   it('that comes back with templates of a foreign key is not one to serve from until the ring has it', async () => {
     const [keyId] = keys.encryptionKeys[0]!.split(':');
     const inUse = (key: string) => [{ key_id: key, voiceprints: 1, samples: 1 }];
-    const answers = { va_ping: { schema_version: 9 }, va_key_ids: inUse('foreign') };
+    const answers = { va_ping: { schema_version: 10 }, va_key_ids: inUse('foreign') };
     const project = await moodyProject(answers);
     project.away = true;
     const { store } = await openStorage({ ...keys, supabase: project.access }, storageOptions());
