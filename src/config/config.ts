@@ -131,7 +131,7 @@ export interface CallsConfig {
   readonly maxCallMs: number;
   readonly leaseMs: number;
   readonly streamTokenMs: number;
-  /** How long before a question about the call the caller may have said what is accepted. */
+  /** How long before a question about the call the caller may have said what is accepted or enrolled. */
   readonly acceptFreshMs: number;
   /** An event of a call may make a user known by the caller's number, which is a claim. */
   readonly enrollNewNumbers: boolean;

@@ -119,7 +119,7 @@ export const ENVIRONMENT = {
   ),
   CALL_ACCEPT_FRESH_SECONDS: variable(
     number(10, 3600).default(60),
-    'How long before a question the caller may have said what is accepted (10 or more: agents ask seconds after the last word)',
+    'How long before a question the caller may have said what is accepted or enrolled (10 or more: agents ask seconds after the last word)',
   ),
   CALL_ENROLL_NEW_NUMBERS: variable(
     flag.default(false),

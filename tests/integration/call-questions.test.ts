@@ -1,7 +1,12 @@
 /** What must not happen between questions about one call: answers of others, old speech, second doors, lost calls. */
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { CallEnrollmentQuestion, CallFacts, CallVerificationAnswer } from '../../src/domain/calls/calls.js';
+import type {
+  CallEnrollmentAnswer,
+  CallEnrollmentQuestion,
+  CallFacts,
+  CallVerificationAnswer,
+} from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { NO_DOORBELL } from '../../src/domain/ports/doorbell.js';
 import { PeopleInMemory } from '../../src/domain/users/people-in-memory.js';
@@ -62,6 +67,11 @@ function decided(answer: CallVerificationAnswer) {
   return { ...answer.result, userId: answer.userId };
 }
 
+function enrolled(answer: CallEnrollmentAnswer) {
+  if (answer.kind !== 'enrolled') throw new Error(`the answer is ${answer.kind}`);
+  return answer;
+}
+
 function enrolling(call: CallFacts, changes: Partial<CallEnrollmentQuestion> = {}): CallEnrollmentQuestion {
   const { threshold: _, ...question } = questionOf(call, { requestId: 'enroll-1' });
   return {
@@ -100,7 +110,7 @@ function pass(seconds: number): void {
 function startWatched(calls: ToyProcessOptions['calls'] = {}) {
   let found = 0;
   const store = replacing(world.store, { findUser: (userId) => world.store.findUser(userId).finally(() => found++) });
-  const here = startProcess({ calls, parts: { store } });
+  const here = startProcess({ calls, parts: { store, enrollment: new ToyService(store).enrollment } });
   return {
     here,
     /** Asks, and waits until `count` questions have arrived. */
@@ -256,6 +266,52 @@ describe('a question that comes late', () => {
     expect((await world.user())?.samples).toHaveLength(1);
   });
 
+  it.each([
+    ['nobody yet', false],
+    ['said to be proven', true],
+  ])('enrolls who speaks now as somebody who is %s, not who spoke long before', async (_, known) => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    // More than is kept, by somebody whom a further sample could be taken for.
+    await play(audio, { degrees: 10, seconds: 15 });
+    pass(600);
+    const userId = known ? world.userId : randomUUID();
+    const asking = here.service.enroll(enrolling(call, { userId, identityProven: known }));
+    await afresh(here, call);
+    await play(audio, OWNER);
+    expect(await asking).toMatchObject({ kind: 'enrolled', userId });
+    const newest = (await world.store.findUser(userId))?.samples.at(-1);
+    expect(degreesOf(newest?.embedding ?? new Float32Array(2))).toBeCloseTo(1);
+    if (!known) await world.store.eraseUser(userId, { correlationId: 'erase-0012', actor: 'test' });
+  });
+
+  it('enrolls of what was said lately all, and nothing before it', async () => {
+    const here = startProcess();
+    const { call, audio } = await begun(here);
+    await play(audio, { degrees: 10, seconds: 4 });
+    pass(50);
+    await play(audio, OWNER);
+    pass(20);
+    const userId = randomUUID();
+    const { result } = enrolled(await here.service.enroll(enrolling(call, { userId })));
+    expect(result.netSpeechMs).toBeGreaterThan(3500);
+    expect(result.netSpeechMs).toBeLessThan(4500);
+    const [sample] = (await world.store.findUser(userId))?.samples ?? [];
+    expect(degreesOf(sample?.embedding ?? new Float32Array(2))).toBeCloseTo(1);
+    await world.store.eraseUser(userId, { correlationId: 'erase-0013', actor: 'test' });
+  });
+
+  it('is told that too little was said since, not that the call is silent, when it is about a new person', async () => {
+    const here = startProcess({ calls: { acceptFreshMs: 0 } });
+    const { call, audio } = await begun(here);
+    await play(audio, OWNER);
+    const asking = here.service.enroll(enrolling(call, { userId: randomUUID(), deadlineMs: 400 }));
+    await expect(asking).rejects.toMatchObject({
+      code: 'AudioProcessingError',
+      details: { check: 'net_speech_ms', found: 0 },
+    });
+  });
+
   it.each([0.3, 1, 2])('is no accept of an old voice of which only the last %d s are new', async (seconds) => {
     const here = startProcess();
     const { call, audio } = await begun(here);
@@ -340,6 +396,20 @@ describe('a question that comes late', () => {
     await play(audio, OWNER);
     for (const answer of await Promise.all([first.asked, second.asked]))
       expect(decided(answer).decision).toBe('accept');
+  });
+
+  it('ends no enrollment of a new person that waits for the caller to say more', async () => {
+    const { here, arrived } = startWatched({ acceptFreshMs: 0 });
+    const { call, audio } = await begun(here);
+    const userId = randomUUID();
+    const first = await arrived(() => here.service.enroll(enrolling(call, { userId })), 2);
+    await play(audio, { degrees: 1, seconds: 1 });
+    const second = await arrived(() => here.service.verify(questionOf(call, { userId: world.userId })));
+    await afresh(here, call);
+    await play(audio, OWNER);
+    expect(await first.asked).toMatchObject({ kind: 'enrolled', userId });
+    expect(decided(await second.asked).decision).toBe('accept');
+    await world.store.eraseUser(userId, { correlationId: 'erase-0014', actor: 'test' });
   });
 });
 

@@ -15,8 +15,9 @@ import type { VerificationResult } from '../verification/verification.js';
 import type { CallDesk } from './call-desk.js';
 import { newUserIdOf } from './call-ids.js';
 import type { Asked } from './call-questions.js';
-import type { CallSession, QuestionLimits } from './call-session.js';
+import type { CallSession } from './call-session.js';
 import type { CallQuestion, UnclearCaller } from './calls.js';
+import type { QuestionLimits } from './question-limits.js';
 
 export interface CallAnswersDeps {
   readonly config: VerificationConfig;

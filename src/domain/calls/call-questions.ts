@@ -16,8 +16,8 @@ import type { CallAnswers } from './call-answers.js';
 import type { CallDesk } from './call-desk.js';
 import { fingerprintOf, questionName } from './call-ids.js';
 import { POLL_MS } from './call-leases.js';
-import { CallMoved, LAST_LOOK_MS } from './call-session.js';
 import type { CallFacts, CallQuestion } from './calls.js';
+import { CallMoved, LAST_LOOK_MS } from './question-limits.js';
 
 export interface CallQuestionsDeps {
   readonly config: VerificationConfig;

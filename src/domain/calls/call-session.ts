@@ -15,11 +15,12 @@ import { type Finding, nothingHeard } from '../verification/attempt-recorder.js'
 import { type CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
 import { CallChapter, type CallChapterDeps, type EarlierChapter, type ExaminedClaim } from './call-chapter.js';
 import { ClaimLimit } from './claim-limit.js';
+import { CallMoved, inTime, type QuestionLimits } from './question-limits.js';
 
 export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'onChange'> {
   readonly logger: Logger;
   readonly timers: TimerWheel;
-  /** How long before a question the caller may have said what is accepted. */
+  /** How long before a question the caller may have said what is accepted or enrolled. */
   readonly acceptFreshMs: number;
   /** Told when the audio has ended, once per listening. */
   readonly onEnd: (end: CallSessionEnd) => void;
@@ -27,27 +28,9 @@ export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'on
 
 export type CallSessionEnd = 'closed' | 'failed' | 'mixed' | 'stopped';
 
-/** Limits of one question. */
-export interface QuestionLimits {
-  /** As `performance.now()` counts: what is known then is the answer. */
-  readonly deadlineMs: number;
-  /** Nobody waits for the answer any more. */
-  readonly signal: AbortSignal;
-}
-
-/** The call is another process's now, which answers the questions about it. */
-export class CallMoved extends Error {
-  constructor() {
-    super('another process has the call');
-    this.name = 'CallMoved';
-  }
-}
-
 /** After a connection broke off: a call that goes on can be connected to again at once, one that is over cannot. */
 const REDIAL_MS = 3_000;
 const MAX_REDIALS = 5;
-/** What the last look may take after the deadline before the answer is an error. */
-export const LAST_LOOK_MS = 1_000;
 
 export class CallSession {
   readonly key: CallKey;
@@ -195,22 +178,28 @@ export class CallSession {
   }
 
   /**
-   * The caller's speech, for this person, once there is `wantedMs` of it, or all there is at the deadline or the end; what is
-   * said after that is none of it. Throws like `verify`.
+   * The caller's speech, for this person, once there is `wantedMs` of it, or all there is at the deadline or the end; what was
+   * said long before the question or is said after that is none of it. Throws like `verify`.
    */
   async hear(userId: string, wantedMs: number, limits: QuestionLimits): Promise<HeardCall> {
-    if (this.chapter.isSpentOn(userId) || this.chapter.fault) this.turnPage();
-    const { chapter } = this;
-    const rest = chapter.stayAwake();
-    try {
-      await this.until(chapter, () => chapter.speech.netSpeechMs >= wantedMs, limits);
+    const freshSince = this.freshSince();
+    for (;;) {
+      const chapter = await this.chapterFor(userId, { freshSince, limits });
+      const enough = () => chapter.speech.netSpeechMs >= wantedMs;
+      const rest = chapter.stayAwake();
+      try {
+        await this.until(chapter, enough, limits);
+      } finally {
+        rest();
+      }
       if (limits.signal.aborted) {
         throw new VoiceAuthError('Timeout', 'The enrollment was given up before it was complete');
       }
+      // Another question has turned the page meanwhile: what comes is in the new chapter.
+      if (chapter.closed && !enough()) continue;
       this.requireHeard(chapter);
-      return { speech: chapter.speech.excerpt(), mixed: isMixed(chapter.speech) };
-    } finally {
-      rest();
+      const { heardCaller } = chapter;
+      return { speech: { ...chapter.speech.excerpt(), heardCaller }, mixed: isMixed(chapter.speech) };
     }
   }
 
@@ -220,17 +209,11 @@ export class CallSession {
     limits: QuestionLimits,
   ): Promise<{ readonly chapter: CallChapter; readonly looks: CallLooks; readonly finding: Finding }> {
     const { userId } = claim.user;
-    const freshSince = performance.now() - this.deps.acceptFreshMs;
+    const freshSince = this.freshSince();
     for (;;) {
-      const useless = () => this.chapter.isSpentOn(userId) || this.chapter.fault !== undefined;
-      // An accept of old and new speech together could be one of the old alone; a reject opens nothing.
-      const stale = () => this.chapter.reachesBackBefore(freshSince) && !this.chapter.hasRefused(claim);
-      // What was said last would be lost between the chapters: it is judged first. Others may have turned the page by then.
-      if (!useless() && stale())
-        await this.until(this.chapter, () => this.chapter.speech.caughtUp && !this.finishing, limits);
-      if (useless()) this.turnPage();
-      if (stale()) this.turnPage(freshSince);
-      const { chapter } = this;
+      // A reject opens nothing, however old the speech.
+      const mayBeOld = () => this.chapter.hasRefused(claim);
+      const chapter = await this.chapterFor(userId, { freshSince, limits, mayBeOld });
       this.claims.count(userId, claim.threshold);
       const looks = chapter.claim(claim);
       await this.until(chapter, () => looks.decided || looks.failed, limits);
@@ -246,6 +229,30 @@ export class CallSession {
       const heard = { netSpeechMs, heardCaller: chapter.heardCaller };
       return { chapter, looks, finding: summariseLooks(this.listeningEnd(chapter), heard, looks) };
     }
+  }
+
+  /** Speech from before it serves no question that comes now, as `performance.now()` counts. */
+  private freshSince(): number {
+    return performance.now() - this.deps.acceptFreshMs;
+  }
+
+  /**
+   * The chapter that a question about this person is answered from: nothing in it is spent for them or, unless `mayBeOld`,
+   * from before `freshSince`. What is made of old and new speech together could be of the old alone.
+   */
+  private async chapterFor(
+    userId: string,
+    about: { readonly freshSince: number; readonly limits: QuestionLimits; readonly mayBeOld?: () => boolean },
+  ): Promise<CallChapter> {
+    const { freshSince, limits, mayBeOld } = about;
+    const useless = () => this.chapter.isSpentOn(userId) || this.chapter.fault !== undefined;
+    const stale = () => this.chapter.reachesBackBefore(freshSince) && !mayBeOld?.();
+    // What was said last would be lost between the chapters: it is judged first. Others may have turned the page by then.
+    if (!useless() && stale())
+      await this.until(this.chapter, () => this.chapter.speech.caughtUp && !this.finishing, limits);
+    if (useless()) this.turnPage();
+    if (stale()) this.turnPage(freshSince);
+    return this.chapter;
   }
 
   /** What is told of a finding. Whoever acts on an accept may ask for themselves; anything else is not told twice. */
@@ -360,20 +367,8 @@ export class CallSession {
   }
 
   /** What a look comes to. Throws `Timeout` when that takes until well after the deadline, and `CallMoved`. */
-  private async inTime<T>(look: Promise<T>, { deadlineMs }: QuestionLimits): Promise<T> {
-    let late: () => void = () => undefined;
-    const tooLate = new Promise<never>((_, reject) => {
-      late = () => reject(new VoiceAuthError('Timeout', 'The verification took too long'));
-    });
-    const timer = this.deps.timers.schedule(deadlineMs - performance.now() + LAST_LOOK_MS, late);
-    try {
-      return await Promise.race([look, tooLate]);
-    } catch (error) {
-      if (this.disposal.signal.aborted) throw new CallMoved();
-      throw error;
-    } finally {
-      this.deps.timers.cancel(timer);
-    }
+  private inTime<T>(look: Promise<T>, limits: QuestionLimits): Promise<T> {
+    return inTime(look, limits, { timers: this.deps.timers, moved: this.disposal.signal });
   }
 
   /** Throws when nothing was heard because nothing could be. */
