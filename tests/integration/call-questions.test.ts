@@ -738,6 +738,27 @@ describe('enrolling from a call', () => {
     await world.store.eraseUser(userId, { correlationId: 'erase-0011', actor: 'test' });
   });
 
+  it.each([
+    ['for a new person', false],
+    ['whose speaker is vouched for', true],
+  ])('stores nothing %s that is not embedded in time', async (_, known) => {
+    const here = startProcess();
+    const { embedder } = here.toys;
+    const { call, audio } = await begun(here);
+    const userId = known ? world.userId : randomUUID();
+    await play(audio, OWNER);
+    embedder.latch.close();
+    const limits = { userId, identityProven: known, deadlineMs: 300 };
+    await expect(here.service.enroll(enrolling(call, limits))).rejects.toMatchObject({ code: 'Timeout' });
+    embedder.latch.open();
+    await settled();
+    expect((await world.store.findUser(userId))?.samples.length).toBe(known ? 1 : undefined);
+    // Nothing was made of it, so it is there for the next time.
+    const again = await here.service.enroll(enrolling(call, { ...limits, requestId: 'enroll-2', deadlineMs: 20_000 }));
+    expect(enrolled(again).result.samples).toBe(known ? 2 : 1);
+    if (!known) await world.store.eraseUser(userId, { correlationId: 'erase-0015', actor: 'test' });
+  });
+
   it('is answered when only the answer of the database was lost, and makes one sample', async () => {
     let lost = 1;
     const store = replacing(world.store, {

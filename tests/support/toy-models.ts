@@ -90,8 +90,23 @@ export class Latch {
     return this.waiting.length;
   }
 
-  async pass(): Promise<void> {
-    if (this.shut) await new Promise<void>((resolve) => this.waiting.push(resolve));
+  /** Like the pool, a request that waits fails with the reason of its signal. */
+  async pass(signal?: AbortSignal): Promise<void> {
+    if (!this.shut) return;
+    let go: () => void = () => undefined;
+    let giveUp: () => void = () => undefined;
+    const opened = new Promise<void>((resolve, reject) => {
+      go = resolve;
+      giveUp = () => reject(signal?.reason);
+    });
+    this.waiting.push(go);
+    signal?.addEventListener('abort', giveUp);
+    try {
+      await opened;
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
+      this.waiting = this.waiting.filter((waiting) => waiting !== go);
+    }
   }
 }
 
@@ -121,7 +136,7 @@ export class ToyDetector implements SpeechDetector {
         this.requests.push(copy);
         this.mostAtOnce = Math.max(this.mostAtOnce, ++running);
         try {
-          await this.latch.pass();
+          await this.latch.pass(options.signal);
           if (this.failure) throw this.failure;
           return Float32Array.from({ length: copy.length / this.frameSamples }, (_, index) =>
             this.probabilityOf(copy.subarray(index * this.frameSamples, (index + 1) * this.frameSamples)),
@@ -160,7 +175,7 @@ export class ToyEmbedder implements SpeakerEmbedder {
     const mean = loud.reduce((total, sample) => total + sample, 0) / loud.length;
     this.mostAtOnce = Math.max(this.mostAtOnce, ++this.running);
     try {
-      await this.latch.pass();
+      await this.latch.pass(options.signal);
       if (this.failure) throw this.failure;
       return direction(((mean - LOWEST_AMPLITUDE) / AMPLITUDE_RANGE) * 180);
     } finally {

@@ -4,6 +4,7 @@ import type { EnrollmentResult, EnrollmentUseCase, HeardCall } from '../enrollme
 import { type ErrorCode, VoiceAuthError } from '../errors.js';
 import type { AuthStore, EnrolledUser } from '../ports/auth-store.js';
 import type { StoredAnswer } from '../ports/call-store.js';
+import { linkSignals } from '../timing/linked-signal.js';
 import {
   type AttemptFacts,
   type AttemptRecorder,
@@ -17,7 +18,7 @@ import { newUserIdOf } from './call-ids.js';
 import type { Asked } from './call-questions.js';
 import type { CallSession } from './call-session.js';
 import type { CallQuestion, UnclearCaller } from './calls.js';
-import type { QuestionLimits } from './question-limits.js';
+import { type QuestionLimits, untilOverdueMs } from './question-limits.js';
 
 export interface CallAnswersDeps {
   readonly config: VerificationConfig;
@@ -145,6 +146,8 @@ export class CallAnswers {
     const sampleTaken = user?.samples.some(({ id }) => id === attemptId) === true;
     if (user && !sampleTaken && !asked.identityProven) await this.refuseLocked(question, user, means);
     const callersNumber = asked.phone === undefined ? await this.callersNumber(question, user, means) : undefined;
+    // What is embedded later would be saved when the asker has long given up.
+    const asking = linkSignals([limits.signal, AbortSignal.timeout(untilOverdueMs(limits))]);
     let heard = false;
     const enrolling = this.deps.enrollment.enroll({
       userId,
@@ -170,14 +173,16 @@ export class CallAnswers {
       correlationId: question.call.correlationId,
       callId: question.call.callId,
       actor: asked.actor,
-      signal: limits.signal,
+      signal: asking.signal,
     });
-    return enrolling.catch((error: unknown) => {
-      // It may have been saved all the same, and then this would be the same audio against the voiceprint made of it.
-      const known = error instanceof VoiceAuthError && !UNSURE.has(error.code);
-      if (heard && !known) session.spendOn(userId);
-      throw error;
-    });
+    return enrolling
+      .catch((error: unknown) => {
+        // It may have been saved all the same, and then this would be the same audio against the voiceprint made of it.
+        const known = error instanceof VoiceAuthError && !UNSURE.has(error.code);
+        if (heard && !known) session.spendOn(userId);
+        throw error;
+      })
+      .finally(asking.unlink);
   }
 
   /**

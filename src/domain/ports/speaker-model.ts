@@ -19,7 +19,10 @@ export interface SpeakerEmbedder {
 export interface InferenceOptions {
   /** Live calls go before uploads in the queue. */
   readonly priority: 'live' | 'upload';
-  /** Drops the request if it still waits; a running inference is left to finish and its result ignored. */
+  /**
+   * Rejects with its reason at once, and drops the request if it still waits; a running inference is left to finish and its
+   * result ignored.
+   */
   readonly signal?: AbortSignal;
 }
 
