@@ -66,8 +66,8 @@ export class CallerTools {
   async #verify(requestId: string, args: ToolArguments, context: ToolContext): Promise<ToolOutcome> {
     const { calls, late } = this.#deps;
     const [userId, threshold] = [userIdIn(args), thresholdIn(args)];
-    // What this question will be answered is newer than what an earlier one still waits for.
-    late.stop(context.callId, { unless: requestId });
+    // What a new question will be answered is newer than what an earlier one still waits for.
+    late.asked(context.callId, requestId);
     const { facts, controlUrl } = await context.findCall();
     const { signal } = context;
     const question = { call: facts, requestId, userId, threshold, deadlineMs: context.remainingMs(), signal };

@@ -22,13 +22,13 @@ export interface LateVerdictDeps {
   readonly shutdown: AbortSignal;
   /** Calls; default 100. */
   readonly maxRunning?: number;
-  /** Questions; default 1,000. */
+  /** Questions and calls; default 1,000. */
   readonly maxRemembered?: number;
 }
 
 const DEADLINE_MS = 120_000;
 const MAX_RUNNING = 100;
-/** Questions that have had their late verdict: the same one delivered again must not bring it again. */
+/** Questions and calls that are known when they are heard of again. */
 const MAX_REMEMBERED = 1_000;
 
 interface Running {
@@ -40,10 +40,30 @@ export class LateVerdicts {
   readonly #deps: LateVerdictDeps;
   readonly #byCall = new Map<string, Running>();
   readonly #work = new Set<Promise<void>>();
+  /** Delivered again they are no new questions. */
+  readonly #asked = new Set<string>();
+  /** Those that have had their late verdict: the same one delivered again must not bring it again. */
   readonly #begun = new Set<string>();
+  /** The newest question of each call. */
+  readonly #newest = new Map<string, string>();
 
   constructor(deps: LateVerdictDeps) {
     this.#deps = deps;
+  }
+
+  /**
+   * `requestId` is asked in this call. A new question ends what an earlier one still waits for; an earlier one that is
+   * delivered again ends nothing.
+   */
+  asked(callId: string, requestId: string): void {
+    const key = keyOf(callId, requestId);
+    if (this.#asked.has(key)) return;
+    this.#asked.add(key);
+    forgetOldest(this.#asked, this.#deps.maxRemembered);
+    this.#newest.delete(callId);
+    this.#newest.set(callId, requestId);
+    forgetOldest(this.#newest, this.#deps.maxRemembered);
+    this.stop(callId);
   }
 
   /** Goes on asking `question`, which was answered `result`, if that makes sense; returns whether a verdict will follow. */
@@ -52,10 +72,13 @@ export class LateVerdicts {
     const { callId } = question.call;
     if (config.lateVerdict === 'off' || controlUrl === undefined || !isOpen(result)) return false;
     if (this.#byCall.get(callId)?.requestId === question.requestId) return true;
-    const key = `${callId} ${question.requestId}`;
+    // A newer question has been asked meanwhile.
+    if ((this.#newest.get(callId) ?? question.requestId) !== question.requestId) return false;
+    const key = keyOf(callId, question.requestId);
     if (shutdown.aborted || this.#begun.has(key) || this.#work.size >= (maxRunning ?? MAX_RUNNING)) return false;
     this.stop(callId);
-    this.#remember(key);
+    this.#begun.add(key);
+    forgetOldest(this.#begun, this.#deps.maxRemembered);
     const running = { requestId: question.requestId, stop: new AbortController() };
     this.#byCall.set(callId, running);
     const work = this.#run(question, controlUrl, running.stop.signal).then((outcome) => {
@@ -68,10 +91,10 @@ export class LateVerdicts {
     return true;
   }
 
-  /** Nobody waits for it any more: the call is over, or `requestId` (another question) has been asked in it. */
-  stop(callId: string, options: { readonly unless?: string } = {}): void {
+  /** Nobody waits for it any more: the call is over, or another question has been asked in it. */
+  stop(callId: string): void {
     const running = this.#byCall.get(callId);
-    if (!running || running.requestId === options.unless) return;
+    if (!running) return;
     this.#byCall.delete(callId);
     running.stop.abort();
   }
@@ -103,13 +126,16 @@ export class LateVerdicts {
     if (lateVerdict === 'say') return { kind: 'say', content: spoken(outcome) };
     return { kind: 'message', content: `Late result of verify_caller: ${describeOutcome(outcome, resultFormat)}` };
   }
+}
 
-  #remember(key: string): void {
-    this.#begun.add(key);
-    if (this.#begun.size <= (this.#deps.maxRemembered ?? MAX_REMEMBERED)) return;
-    const oldest = this.#begun.keys().next();
-    if (!oldest.done) this.#begun.delete(oldest.value);
-  }
+function keyOf(callId: string, requestId: string): string {
+  return `${callId} ${requestId}`;
+}
+
+function forgetOldest(known: Set<string> | Map<string, string>, most = MAX_REMEMBERED): void {
+  if (known.size <= most) return;
+  const oldest = known.keys().next();
+  if (!oldest.done) known.delete(oldest.value);
 }
 
 function isCallOver(outcome: ToolOutcome): boolean {

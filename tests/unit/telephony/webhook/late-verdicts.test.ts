@@ -4,6 +4,7 @@ import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import { createLogger } from '../../../../src/observability/logger.js';
 import { Metrics } from '../../../../src/observability/metrics.js';
 import { type LateVerdictDeps, LateVerdicts } from '../../../../src/telephony/vapi/webhook/late-verdicts.js';
+import { deferred } from '../../../support/deferred.js';
 import { eventually } from '../../../support/eventually.js';
 import { privacyLeaks } from '../../../support/privacy.js';
 import { decided, MATCH, ScriptedCalls, TOO_LITTLE } from '../../../support/scripted-calls.js';
@@ -181,6 +182,40 @@ describe('a verdict that comes late', () => {
       ['first:late', true],
       ['second:late', false],
     ]);
+    h.answer(Promise.resolve(decided(MATCH)));
+    await h.webhook.close();
+    expect(h.vapi.delivered).toHaveLength(1);
+  });
+
+  it('is still told when the question before it is delivered again', async () => {
+    const h = openQuestion();
+    const ask = (id: string) =>
+      h.deliver({ type: 'tool-calls', toolCalls: [{ id, name: 'verify_caller' }], call: callObject() });
+    await ask('first');
+    expect(onlyResult(await ask('second'))).toMatch(/the verdict follows/);
+    expect(onlyResult(await ask('first'))).not.toMatch(/the verdict follows/);
+    expect(h.late().map(({ requestId, signal }) => [requestId, signal.aborted])).toEqual([
+      ['first:late', true],
+      ['second:late', false],
+    ]);
+    h.answer(Promise.resolve(decided(MATCH)));
+    await h.webhook.close();
+    expect(h.vapi.delivered).toHaveLength(1);
+  });
+
+  it('is still told when the question before it is answered after it', async () => {
+    const h = openQuestion();
+    const { onVerify } = h.calls;
+    const held = deferred<CallVerificationAnswer>();
+    h.calls.onVerify = (question) => (question.requestId === 'first' ? held.promise : onVerify(question));
+    const ask = (id: string) =>
+      h.deliver({ type: 'tool-calls', toolCalls: [{ id, name: 'verify_caller' }], call: callObject() });
+    const first = ask('first');
+    await eventually(() => expect(h.calls.verifications).toHaveLength(1));
+    expect(onlyResult(await ask('second'))).toMatch(/the verdict follows/);
+    held.resolve(decided(TOO_LITTLE));
+    expect(onlyResult(await first)).not.toMatch(/the verdict follows/);
+    expect(h.late().map(({ requestId, signal }) => [requestId, signal.aborted])).toEqual([['second:late', false]]);
     h.answer(Promise.resolve(decided(MATCH)));
     await h.webhook.close();
     expect(h.vapi.delivered).toHaveLength(1);
