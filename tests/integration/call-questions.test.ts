@@ -230,6 +230,44 @@ describe('a person who is erased while the call goes on', () => {
   });
 });
 
+describe('a voiceprint that has a sample added while a question waits', () => {
+  it('is the one that the caller is compared with', async () => {
+    const { here, arrived } = startWatched();
+    const { call, audio } = await begun(here);
+    const { asked } = await arrived(() => here.service.verify(questionOf(call, { userId: world.userId })));
+    await world.service.enroll(world.userId, { degrees: 2, seconds: 5 });
+    await play(audio, OWNER);
+    expect(decided(await asked)).toMatchObject({ decision: 'accept', reason: 'match' });
+    expect(await world.recorded()).toEqual(['accept/match']);
+  });
+
+  it('is not compared with the very speech that was added', async () => {
+    const { promise: added, resolve: add } = deferred<void>();
+    let reads = 0;
+    const store = replacing(world.store, {
+      // The answer, read for twice, is held up until the sample is there.
+      findUser: async (userId) => {
+        if (++reads === 2) await added;
+        return world.store.findUser(userId);
+      },
+    });
+    const here = startProcess({ parts: { store } });
+    const { call, audio } = await begun(here);
+    const claimed = { userId: world.userId };
+    const asking = here.service.verify(questionOf(call, claimed));
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.claimed).toBe(true);
+    await play(audio, OWNER);
+    await expect.poll(() => reads).toBe(2);
+    const adding = here.service.enroll(enrolling(call, { ...claimed, identityProven: true }));
+    await playUntil(audio, 1, adding);
+    expect(enrolled(await adding).result.samples).toBe(2);
+    add();
+    audio.end();
+    expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'caller_hung_up' });
+    expect(await world.recorded()).toEqual(['inconclusive/caller_hung_up']);
+  });
+});
+
 describe('a question that comes late', () => {
   it.each([
     ['was accepted', true],
