@@ -29,7 +29,7 @@ export interface CallOutcome {
   readonly reason: string;
   /** From asking to the answer. */
   readonly answerMs: number;
-  /** From the last audio that the decision needed (or the question, or the call's end, whichever came last) to the answer. */
+  /** From the last audio that the decision was made from (or the question, or the call's end, whichever came last) to the answer. */
   readonly latencyMs: number;
   /** Seconds of net speech at the decision. */
   readonly netSpeechSeconds: number;
@@ -190,7 +190,7 @@ export class CallLoad {
       const result = resultOf(reply);
       const stats = this.#simulator.stats(callId);
       // Without a position it took the end of the audio to decide.
-      const neededMs =
+      const madeFromMs =
         typeof result.audio_seconds === 'number'
           ? stats.openedAtMs + result.audio_seconds * 1000
           : stats.openedAtMs + AUDIO_MS;
@@ -200,7 +200,7 @@ export class CallLoad {
         decision: String(result.decision ?? result.error ?? 'none'),
         reason: String(result.reason ?? ''),
         answerMs: answeredMs - askedMs,
-        latencyMs: answeredMs - Math.max(askedMs, neededMs),
+        latencyMs: answeredMs - Math.max(askedMs, madeFromMs),
         netSpeechSeconds: Number(result.net_speech_seconds ?? 0),
         framesSent: stats.framesSent,
       };

@@ -142,7 +142,7 @@ async function run(calls: number, seconds: number): Promise<Run> {
     rows: [
       ['calls at once', `${calls} for ${seconds} s, ${measured.length} ended, ${all.length} in all`],
       ['decided', `${decided.length} of ${measured.length}, ${right.length} as expected`],
-      ['decision latency p50/p95/p99', `${ms(latencies)} ms after the last audio needed (or the question)`],
+      ['decision latency p50/p95/p99', `${ms(latencies)} ms after the last audio it was made from (or the question)`],
       ['  asked early', `${ms(early)} ms`],
       ['  known when asked, 6 s into the call', `${ms(knownMs)} ms from question to answer (${known.length} calls)`],
       ['frames lost / dropped', `${framesLost} / ${framesDropped} of ${framesSent}`],

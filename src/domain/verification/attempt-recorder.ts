@@ -19,7 +19,7 @@ export interface Finding {
   readonly score: number | undefined;
   readonly netSpeechMs: number;
   readonly looks: number;
-  /** Position in the call at which there was enough speech for the decision; undefined when it took the end to decide. */
+  /** Where in the call's audio the speech ended that the decision was made from; undefined when it took the end to decide. */
   readonly audioMs?: number | undefined;
 }
 

@@ -80,7 +80,7 @@ export class CallLooks {
     return this.lookedAtMs;
   }
 
-  /** Position in the call's audio at which the latest look became due; undefined when it was the last one. */
+  /** Where in the call's audio the speech ended that the latest look was made from; undefined when it was the last one. */
   get decidedAtAudioMs(): number | undefined {
     return this.audioMs;
   }
@@ -129,7 +129,7 @@ export class CallLooks {
 
   private async take(speech: CallerSpeech, final: boolean): Promise<void> {
     const { netSpeechMs } = speech;
-    const audioMs = final ? undefined : speech.positionOf(this.nextLookMs);
+    const audioMs = final ? undefined : speech.positionOf(netSpeechMs);
     const probe = await this.embedding.embed(speech.samples(), this.options.inference);
     this.taken += 1;
     this.lookedAtMs = netSpeechMs;

@@ -33,7 +33,7 @@ export interface VerificationResult {
   readonly threshold: number;
   readonly netSpeechMs: number;
   readonly looks: number;
-  /** Position in the call's audio at which there was enough speech for this decision; undefined when it took the end. */
+  /** Where in the call's audio the speech ended that this decision was made from; undefined when it took the end. */
   readonly audioMs?: number | undefined;
 }
 

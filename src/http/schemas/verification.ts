@@ -60,7 +60,7 @@ export const verifyReply = z
     net_speech_seconds: z.number().min(0),
     audio_seconds: z.number().min(0).nullable().meta({
       description:
-        'How far into the call there was enough speech for this decision; null when it took the end of the audio',
+        'How far into the call the speech ended that this decision was made from; null when it took the end of the audio',
     }),
     attempt_id: z.string(),
     correlation_id: fields.correlationId,
