@@ -7,9 +7,12 @@ export class StateWatch {
 
   constructor(private readonly timers: TimerWheel) {}
 
-  /** To be called after every change that somebody may wait for. */
+  /**
+   * To be called after every change that somebody may wait for. Whoever came last is told first: of two who wait for what
+   * only one can have, it is mostly in place of the other that they came.
+   */
   changed(): void {
-    for (const watcher of [...this.watchers]) watcher();
+    for (const watcher of [...this.watchers].reverse()) watcher();
   }
 
   /** Resolves when `condition` holds, or soon after `deadlineMs` (as `performance.now()` counts) if it does not by then. */

@@ -66,14 +66,19 @@ export class CallerTools {
   async #verify(requestId: string, args: ToolArguments, context: ToolContext): Promise<ToolOutcome> {
     const { calls, late } = this.#deps;
     const [userId, threshold] = [userIdIn(args), thresholdIn(args)];
-    // What a new question will be answered is newer than what an earlier one still waits for.
-    late.asked(context.callId, requestId);
-    const { facts, controlUrl } = await context.findCall();
-    const { signal } = context;
-    const question = { call: facts, requestId, userId, threshold, deadlineMs: context.remainingMs(), signal };
-    const answer = await calls.verify(question);
-    const follows = answer.kind === 'decided' && late.follow(question, answer.result, controlUrl);
-    return outcomeOfVerification(answer, follows);
+    // What a new question will be answered is newer than what an earlier one still waits for. That one is told to nobody, but
+    // goes on until then: what was compared for it is an attempt, and may be one on another person.
+    const stopEarlier = late.asked(context.callId, requestId);
+    try {
+      const { facts, controlUrl } = await context.findCall();
+      const { signal } = context;
+      const question = { call: facts, requestId, userId, threshold, deadlineMs: context.remainingMs(), signal };
+      const answer = await calls.verify(question);
+      const follows = answer.kind === 'decided' && late.follow(question, answer.result, controlUrl);
+      return outcomeOfVerification(answer, follows);
+    } finally {
+      stopEarlier();
+    }
   }
 
   async #enroll(requestId: string, args: ToolArguments, context: ToolContext): Promise<ToolOutcome> {

@@ -1,6 +1,6 @@
 /**
  * Verdicts that come after their tool call had to be answered: listening goes on, and when a decision is there it is put
- * into the running call through its control URL, once. One at a time per call, and not many at once. A call that was promised
+ * into the running call through its control URL, once. One per call is told, and not many run at once. A call that was promised
  * a verdict is told also when the service gives up: it asks again then, and another process answers.
  */
 import type { VapiWebhookConfig } from '../../../config/config.js';
@@ -34,6 +34,8 @@ const MAX_REMEMBERED = 1_000;
 interface Running {
   readonly requestId: string;
   readonly stop: AbortController;
+  /** Its verdict is recorded, but there is nobody to tell. */
+  silent: boolean;
 }
 
 export class LateVerdicts {
@@ -52,18 +54,18 @@ export class LateVerdicts {
   }
 
   /**
-   * `requestId` is asked in this call. A new question ends what an earlier one still waits for; an earlier one that is
-   * delivered again ends nothing.
+   * `requestId` is asked in this call. A new question silences what an earlier one still waits for, and the returned function
+   * stops that; an earlier one that is delivered again does neither.
    */
-  asked(callId: string, requestId: string): void {
+  asked(callId: string, requestId: string): () => void {
     const key = keyOf(callId, requestId);
-    if (this.#asked.has(key)) return;
+    if (this.#asked.has(key)) return () => undefined;
     this.#asked.add(key);
     forgetOldest(this.#asked, this.#deps.maxRemembered);
     this.#newest.delete(callId);
     this.#newest.set(callId, requestId);
     forgetOldest(this.#newest, this.#deps.maxRemembered);
-    this.stop(callId);
+    return this.silence(callId);
   }
 
   /** Goes on asking `question`, which was answered `result`, if that makes sense; returns whether a verdict will follow. */
@@ -76,12 +78,12 @@ export class LateVerdicts {
     if ((this.#newest.get(callId) ?? question.requestId) !== question.requestId) return false;
     const key = keyOf(callId, question.requestId);
     if (shutdown.aborted || this.#begun.has(key) || this.#work.size >= (maxRunning ?? MAX_RUNNING)) return false;
-    this.stop(callId);
+    this.silence(callId)();
     this.#begun.add(key);
     forgetOldest(this.#begun, this.#deps.maxRemembered);
-    const running = { requestId: question.requestId, stop: new AbortController() };
+    const running: Running = { requestId: question.requestId, stop: new AbortController(), silent: false };
     this.#byCall.set(callId, running);
-    const work = this.#run(question, controlUrl, running.stop.signal).then((outcome) => {
+    const work = this.#run(question, controlUrl, running).then((outcome) => {
       if (this.#byCall.get(callId) === running) this.#byCall.delete(callId);
       this.#deps.metrics.toolCalls.inc({ tool: 'late_verdict', outcome });
       this.#deps.logger.info({ event: 'late_verdict', outcome }, 'late verdict');
@@ -91,12 +93,16 @@ export class LateVerdicts {
     return true;
   }
 
-  /** Nobody waits for it any more: the call is over, or another question has been asked in it. */
-  stop(callId: string): void {
+  /**
+   * There is nobody to tell any more: the call is over, or another question is asked in it. What it is about is judged and
+   * recorded all the same; the returned function stops that as well.
+   */
+  silence(callId: string): () => void {
     const running = this.#byCall.get(callId);
-    if (!running) return;
+    if (!running) return () => undefined;
     this.#byCall.delete(callId);
-    running.stop.abort();
+    running.silent = true;
+    return () => running.stop.abort();
   }
 
   /** Resolves when nothing runs any more. */
@@ -105,14 +111,15 @@ export class LateVerdicts {
   }
 
   /** Asks and delivers. Never rejects; resolves to a word for metrics. */
-  async #run(question: CallVerificationQuestion, controlUrl: string, stop: AbortSignal): Promise<string> {
+  async #run(question: CallVerificationQuestion, controlUrl: string, running: Running): Promise<string> {
     const { calls, shutdown, api, logger } = this.#deps;
+    const stop = running.stop.signal;
     const { signal, unlink } = linkSignals([shutdown, stop]);
     const outcome = await calls
       .verify({ ...question, requestId: `${question.requestId}:late`, deadlineMs: DEADLINE_MS, signal })
       .then((answer) => outcomeOfVerification(answer, false), outcomeOfError)
       .finally(unlink);
-    if (stop.aborted) return 'stopped';
+    if (running.silent) return 'stopped';
     if (isCallOver(outcome)) return 'call_over';
     // Delivery has a time-out of its own, and the shutdown waits for it.
     const delivery = await api.control(controlUrl, this.#messageOf(outcome), stop);

@@ -57,3 +57,11 @@ it('a condition ends it at once, or at the change after which it holds, however 
   holds = false;
   expect(await over()).toBe(true);
 });
+
+it('a change that several wait for is told to whoever came last first', async () => {
+  const told: string[] = [];
+  const waiting = ['first', 'second'].map((who) => watch.next(1_000).then(() => told.push(who)));
+  watch.changed();
+  await Promise.all(waiting);
+  expect(told).toEqual(['second', 'first']);
+});

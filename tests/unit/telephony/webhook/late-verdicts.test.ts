@@ -150,9 +150,24 @@ describe('a verdict that comes late', () => {
     },
   );
 
-  it('stops when the call ends', async () => {
+  it.each([MATCH, { ...MATCH, decision: 'reject' as const, reason: 'no_match' as const }])(
+    'ends with its call, after that: what it comes to is told to nobody: %j',
+    async (result) => {
+      const h = openQuestion();
+      await h.deliver(toolMessage('verify_caller'));
+      await h.deliver({ type: 'status-update', status: 'ended', call: callObject() });
+      expect([h.calls.ended, h.late()[0]?.signal.aborted]).toEqual([[`vapi ${CALL_ID}`], false]);
+      h.answer(Promise.resolve(decided(result)));
+      await h.webhook.close();
+      expect(h.vapi.delivered).toEqual([]);
+      expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'stopped' })).toBe(1);
+    },
+  );
+
+  it('stops when its call cannot be ended', async () => {
     const h = openQuestion();
     await h.deliver(toolMessage('verify_caller'));
+    h.calls.onEnd = () => Promise.reject(new VoiceAuthError('DatabaseUnavailable', 'Away'));
     await h.deliver({ type: 'status-update', status: 'ended', call: callObject() });
     await h.webhook.close();
     expect(h.late()[0]?.signal.aborted).toBe(true);
@@ -231,7 +246,27 @@ describe('a verdict that comes late', () => {
       expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'stopped' })).toBe(1),
     );
     await h.deliver({ type: 'end-of-call-report', call: callObject() });
-    expect(h.late().map(({ signal }) => signal.aborted)).toEqual([true, true]);
+    expect(h.late().map(({ signal }) => signal.aborted)).toEqual([true, false]);
+    h.answer(Promise.resolve(decided(MATCH)));
+    await h.webhook.close();
+    expect(h.vapi.delivered).toEqual([]);
+  });
+
+  it('goes on, silent, until the new question is answered', async () => {
+    const h = openQuestion();
+    await h.deliver(toolMessage('verify_caller'));
+    const second = deferred<CallVerificationAnswer>();
+    h.calls.onVerify = () => second.promise;
+    const asking = h.deliver({
+      type: 'tool-calls',
+      toolCalls: [{ id: 'again', name: 'verify_caller' }],
+      call: callObject(),
+    });
+    await eventually(() => expect(h.calls.verifications.at(-1)?.requestId).toBe('again'));
+    expect(h.late().map(({ signal }) => signal.aborted)).toEqual([false]);
+    h.answer(Promise.resolve(decided(MATCH)));
+    second.resolve(decided(MATCH));
+    await asking;
     await h.webhook.close();
     expect(h.vapi.delivered).toEqual([]);
   });
@@ -262,7 +297,7 @@ describe('a verdict that comes late', () => {
     calls.onVerify = ({ signal }) =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(decided(TOO_LITTLE))));
     expect(['a', 'b', 'c'].map(follow)).toEqual([true, true, false]);
-    late.stop('a');
+    late.silence('a')();
     await eventually(() => expect(follow('c')).toBe(true));
     shutdown.abort();
     await late.settled();
