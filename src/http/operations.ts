@@ -26,7 +26,8 @@ const ENROLLING =
 const VERIFYING =
   'Checks whether the caller is who they claim to be. A failed match is an answer, not an error: 200 with `success: false`. ' +
   'Voice is one signal, never proof on its own: combine it with another factor. ' +
-  'With `Accept: text/event-stream` the answer comes as server-sent events: `progress` while listening, then `result` or `error`.';
+  'With `Accept: text/event-stream` the answer comes as server-sent events: `progress` while listening, then `result` or `error`. ' +
+  'Closing the connection before the answer accepts nobody; a voice that did not match until then is a failed attempt.';
 
 /** The operations under these limits. */
 export function createOperations(limits: ApiLimits) {

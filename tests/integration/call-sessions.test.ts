@@ -10,9 +10,9 @@ import type {
 } from '../../src/domain/calls/calls.js';
 import { VoiceAuthError } from '../../src/domain/errors.js';
 import { ToyCall } from '../support/toy-calls.js';
-import { factsOf, openCall, questionOf, ToyProcess } from '../support/toy-calls-service.js';
+import { factsOf, neighbours, openCall, questionOf, ToyProcess } from '../support/toy-calls-service.js';
 import { settled, toySpeech } from '../support/toy-models.js';
-import { play } from '../support/toy-service.js';
+import { play, type Voice } from '../support/toy-service.js';
 import { toyWorld } from '../support/toy-world.js';
 
 const OWNER = { degrees: 1, seconds: 4 };
@@ -90,6 +90,105 @@ it('an asker who leaves during a look at a sample gets no accept on record', asy
   here.toys.embedder.latch.open();
   await refused;
   expect(await world.recorded()).toEqual(['inconclusive/deadline']);
+});
+
+describe('an asker who leaves once there was a look', () => {
+  const STRANGER = { degrees: 45, seconds: 4 };
+  const looked = ({ callId }: CallFacts, looks: number) =>
+    expect.poll(async () => (await here.service.status('vapi', callId))?.looks).toBe(looks);
+
+  /** Asks, and leaves after the caller has said `voice`. */
+  async function askAndLeave(call: CallFacts, audio: ToyCall, voice: Voice) {
+    const asker = new AbortController();
+    const asking = ask(call, { signal: asker.signal });
+    await claimed(call);
+    await play(audio, voice);
+    asker.abort();
+    return decided(await asking);
+  }
+
+  it('has a failed attempt, and five of them lock', async () => {
+    const config = { ...here.toys.verificationConfig, maxFailedAttempts: 5 };
+    await here.service.close();
+    here = new ToyProcess(world.store, world.calls, { parts: { config } });
+    for (let i = 1; i <= 5; i++) {
+      const { call, audio } = await openCall(here);
+      expect(await askAndLeave(call, audio, STRANGER)).toMatchObject({ decision: 'reject', reason: 'no_match' });
+      expect(await world.failedAttempts()).toBe(i);
+      await here.service.end('vapi', call.callId);
+    }
+    expect(await here.toys.count('lockouts_total')).toBe(1);
+    const { call } = await openCall(here);
+    await expect(ask(call)).rejects.toMatchObject({ code: 'AccountLockedError' });
+  });
+
+  it('has one for what was said once, whoever asks next', async () => {
+    const { call, audio } = await openCall(here);
+    expect(await askAndLeave(call, audio, STRANGER)).toMatchObject({ decision: 'reject' });
+    expect(decided(await ask(call, { deadlineMs: 300 }))).toMatchObject({ reason: 'insufficient_speech', looks: 0 });
+    expect(await world.failedAttempts()).toBe(1);
+    await play(audio, OWNER);
+    expect(decided(await ask(call))).toMatchObject({ decision: 'accept' });
+  });
+
+  it('has one also where another process listens', async () => {
+    const there = new ToyProcess(world.store, world.calls);
+    try {
+      neighbours(here, there);
+      const { call, audio } = await openCall(here);
+      const asker = new AbortController();
+      const asking = there.service.verify(
+        questionOf(call, { requestId: randomUUID(), userId: world.userId, signal: asker.signal }),
+      );
+      const refused = expect(asking).rejects.toMatchObject({ code: 'Timeout' });
+      await claimed(call);
+      await play(audio, STRANGER);
+      asker.abort();
+      await refused;
+      await expect.poll(() => world.recorded()).toEqual(['reject/no_match']);
+      expect(await world.failedAttempts()).toBe(1);
+    } finally {
+      await there.service.close();
+    }
+  });
+
+  it('has one also in the middle of a sample', async () => {
+    const { call, audio } = await openCall(here);
+    const asker = new AbortController();
+    const asking = here.service.enroll({
+      call,
+      requestId: randomUUID(),
+      userId: world.userId,
+      deadlineMs: 20_000,
+      signal: asker.signal,
+      consentReference: 'form 7',
+      phone: undefined,
+      identityProven: false,
+      actor: 'vapi',
+    });
+    const refused = expect(asking).rejects.toMatchObject({ code: 'Timeout' });
+    await claimed(call);
+    await play(audio, { degrees: OWNER.degrees, seconds: 2.2 });
+    await looked(call, 1);
+    const owners = here.toys.embedder.windowsMs.length;
+    // The rest of the sample is another's, and the look at it would go on.
+    await play(audio, { degrees: 90, seconds: 1.2 });
+    await expect.poll(() => here.toys.embedder.windowsMs.length).toBeGreaterThan(owners);
+    asker.abort();
+    await refused;
+    expect(await world.recorded()).toEqual(['reject/no_match']);
+    expect(await world.failedAttempts()).toBe(1);
+  });
+
+  it('has none when it is the server that gives up', async () => {
+    const { call, audio } = await openCall(here);
+    const asking = ask(call);
+    await claimed(call);
+    await play(audio, STRANGER);
+    here.toys.shutdown.abort();
+    expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });
+    expect(await world.failedAttempts()).toBe(0);
+  });
 });
 
 describe('a fault of the detector', () => {

@@ -195,6 +195,40 @@ describe('failed attempts', () => {
     await expect(world.service.verifyUpload(world.userId, OWNER)).rejects.toMatchObject({ code: 'AccountLockedError' });
   });
 
+  it('are also those whose asker closes the connection once there was a look: what they would be told counts', async () => {
+    const service = new ToyService(world.store, { verification: { maxFailedAttempts: 5 } });
+    for (let i = 1; i <= 5; i++) {
+      const seen: (number | undefined)[] = [];
+      const { call, asker, result } = await service.verifyCall(world.userId, {
+        // The connection is closed by what it tells.
+        onProgress: ({ looks, score }) => {
+          seen.push(score);
+          if (looks === 2) asker.abort();
+        },
+      });
+      await play(call, STRANGER);
+      const { attemptId, score } = await result;
+      expect(seen.at(-1)).toBeLessThan(0.82);
+      expect([await world.failedAttempts(), (await world.recorded())[0]]).toEqual([i, 'reject/no_match']);
+      expect((await world.history())[0]).toMatchObject({ id: attemptId, score, looks: 2 });
+    }
+    expect(await service.count('verifications_total', { decision: 'reject', reason: 'no_match' })).toBe(5);
+    expect(await service.count('lockouts_total')).toBe(1);
+    await expect(service.verifyUpload(world.userId, OWNER)).rejects.toMatchObject({ code: 'AccountLockedError' });
+  });
+
+  it('are none where the asker leaves before the first look, or the server gives up after it', async () => {
+    const early = await world.service.verifyCall(world.userId);
+    await play(early.call, { degrees: STRANGER.degrees, seconds: 1.9 });
+    early.asker.abort();
+    expect(await early.result).toMatchObject({ decision: 'inconclusive', reason: 'deadline', looks: 0 });
+    const { call, result } = await world.service.verifyCall(world.userId);
+    await play(call, STRANGER);
+    world.service.shutdown.abort();
+    expect(await result).toMatchObject({ decision: 'inconclusive', reason: 'deadline', looks: 2 });
+    expect(await world.failedAttempts()).toBe(0);
+  });
+
   it('are forgotten with the next success', async () => {
     for (let i = 0; i < 2; i++) await world.service.verifyUpload(world.userId, STRANGER);
     expect(await world.failedAttempts()).toBe(2);

@@ -188,8 +188,10 @@ export class CallQuestions {
     // Whoever asks here is told `deadline` when the server gives up; questions of others are left to others.
     const { signal, unlink } = linkSignals([question.signal, this.deps.shutdown]);
     const local = { ...question, signal };
+    let listenedElsewhere = false;
     try {
       for (;;) {
+        listenedElsewhere = false;
         const source = this.deps.desk.sourceOf(call);
         const state = await this.note(local, asked, { fingerprint, deadline });
         if (!state) {
@@ -214,14 +216,18 @@ export class CallQuestions {
             // Another process has the call now: it will answer.
           }
         } else {
+          listenedElsewhere = true;
           const elsewhere = await this.answerElsewhere(local, deadline);
           if (elsewhere) return elsewhere;
           // The other process is gone: asked again, the call becomes ours.
         }
       }
     } catch (error) {
-      // Nothing of the question stays, and asked again it is a new one.
-      await this.deps.callStore.withdrawQuestion(call, requestId, this.deps.owner).catch(() => undefined);
+      // Nothing of the question stays, and asked again it is a new one. But to the process that listens this would be an asker
+      // who left, which may be a failed attempt: where it is the server that gives up, that process goes on to the deadline.
+      if (!(listenedElsewhere && this.deps.shutdown.aborted)) {
+        await this.deps.callStore.withdrawQuestion(call, requestId, this.deps.owner).catch(() => undefined);
+      }
       // Given up with the server: another process may have the call by now, and will answer when asked.
       throw error instanceof CallMoved ? new VoiceAuthError('Busy', 'The call moves', { retryAfterSeconds: 1 }) : error;
     } finally {

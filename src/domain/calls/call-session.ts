@@ -12,7 +12,7 @@ import type { CallKey, CallProgress } from '../ports/call-store.js';
 import { StateWatch } from '../timing/state-watch.js';
 import type { TimerWheel } from '../timing/timer-wheel.js';
 import { type Finding, nothingHeard } from '../verification/attempt-recorder.js';
-import { type CallLooks, givenUp, summariseLooks } from '../verification/call-looks.js';
+import { givenUp, summariseLooks } from '../verification/call-looks.js';
 import { CallChapter, type CallChapterDeps, type EarlierChapter, type ExaminedClaim } from './call-chapter.js';
 import { ClaimLimit } from './claim-limit.js';
 import { CallMoved, inTime, type QuestionLimits } from './question-limits.js';
@@ -20,6 +20,7 @@ import { CallMoved, inTime, type QuestionLimits } from './question-limits.js';
 export interface CallSessionDeps extends Omit<CallChapterDeps, 'inference' | 'onChange'> {
   readonly logger: Logger;
   readonly timers: TimerWheel;
+  readonly shutdown: AbortSignal;
   /** How long before a question the caller may have said what is accepted or enrolled. */
   readonly acceptFreshMs: number;
   /** Told when the audio has ended, once per listening. */
@@ -142,10 +143,13 @@ export class CallSession {
     wantedMs: number,
     limits: QuestionLimits,
   ): Promise<{ readonly finding: Finding; readonly heard: HeardCall | undefined }> {
-    const judged = await this.judge(claim, limits);
-    const { chapter, finding } = judged;
+    const { chapter, finding } = await this.judge(claim, limits);
     if (finding.decision !== 'accept') return { finding: this.told(finding, chapter, claim), heard: undefined };
     const looks = chapter.sampleLooks(claim, wantedMs);
+    const failed = (found: Finding) => {
+      const all = { ...found, looks: finding.looks + found.looks };
+      return { finding: this.told(all, chapter, claim), heard: undefined };
+    };
     const rest = chapter.stayAwake();
     // After a look that found the pool busy: the next speech starts another.
     let retryAfterMs = 0;
@@ -166,11 +170,9 @@ export class CallSession {
         if (!verdict) retryAfterMs = netSpeechMs;
         if (verdict?.kind !== 'decided' || verdict.decision === 'accept') continue;
         const { decision, reason, score } = verdict;
-        const failed = { decision, reason, score, netSpeechMs, looks: finding.looks + looks.looks };
-        return { finding: this.told(failed, chapter, claim), heard: undefined };
+        return failed({ decision, reason, score, netSpeechMs, looks: looks.looks });
       }
-      // Somebody who has left is told nothing, so nothing may have been accepted.
-      if (limits.signal.aborted) return { finding: givenUp(chapter.speech, judged.looks), heard: undefined };
+      if (limits.signal.aborted) return failed(givenUp(chapter.speech, looks, this.deps.shutdown));
       return { finding, heard: { speech: looks.sampleOf(chapter.speech), mixed: isMixed(chapter.speech) } };
     } finally {
       rest();
@@ -207,7 +209,7 @@ export class CallSession {
   private async judge(
     claim: ExaminedClaim,
     limits: QuestionLimits,
-  ): Promise<{ readonly chapter: CallChapter; readonly looks: CallLooks; readonly finding: Finding }> {
+  ): Promise<{ readonly chapter: CallChapter; readonly finding: Finding }> {
     const { userId } = claim.user;
     const freshSince = this.freshSince();
     for (;;) {
@@ -223,11 +225,10 @@ export class CallSession {
         this.requireHeard(chapter);
         await this.inTime(looks.finalLook(chapter.speech), limits);
       }
-      // Somebody who has left is told nothing, so nothing may have been accepted.
-      if (limits.signal.aborted) return { chapter, looks, finding: givenUp(chapter.speech, looks) };
+      if (limits.signal.aborted) return { chapter, finding: givenUp(chapter.speech, looks, this.deps.shutdown) };
       const { netSpeechMs } = chapter.speech;
       const heard = { netSpeechMs, heardCaller: chapter.heardCaller };
-      return { chapter, looks, finding: summariseLooks(this.listeningEnd(chapter), heard, looks) };
+      return { chapter, finding: summariseLooks(this.listeningEnd(chapter), heard, looks) };
     }
   }
 

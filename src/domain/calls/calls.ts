@@ -32,7 +32,7 @@ export interface CallQuestion {
   readonly requestId: string;
   /** From now: the answer is there by then, with what is known. */
   readonly deadlineMs: number;
-  /** Aborted when the asker has gone away. */
+  /** Aborted when the asker has gone away: nothing is accepted, and the latest look is judged as the last. */
   readonly signal: AbortSignal;
 }
 

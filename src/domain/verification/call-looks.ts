@@ -46,6 +46,7 @@ export class CallLooks {
   private lookedAtMs = 0;
   private audioMs: number | undefined;
   private verdict: LookVerdict | undefined;
+  private verdictIfLast: LookVerdict | undefined;
   private taken: number;
   private error: unknown;
 
@@ -64,6 +65,11 @@ export class CallLooks {
   /** What the latest look said; undefined before the first. */
   get latest(): LookVerdict | undefined {
     return this.verdict;
+  }
+
+  /** What the latest look says if none comes after it; undefined before the first. */
+  get ifLast(): LookVerdict | undefined {
+    return this.verdictIfLast;
   }
 
   get decided(): boolean {
@@ -135,7 +141,8 @@ export class CallLooks {
     this.lookedAtMs = netSpeechMs;
     this.audioMs = audioMs;
     const quality = speech.qualityReport();
-    this.verdict = judgeProbe(probe, { netSpeechMs, quality, final, looks: this.taken }, this.options, this.reference);
+    const look = { netSpeechMs, quality, final, looks: this.taken };
+    ({ verdict: this.verdict, ifLast: this.verdictIfLast } = judgeProbe(probe, look, this.options, this.reference));
     if (this.decided) {
       const { user, voiceprint, drift } = this.options;
       drift?.observe({ userId: user.userId, voiceprint, probe, netSpeechMs });
@@ -143,26 +150,28 @@ export class CallLooks {
   }
 }
 
+/** What a look says, and what it says if none comes after it: the same, once it decides. */
+export interface JudgedLook {
+  readonly verdict: LookVerdict;
+  readonly ifLast: LookVerdict;
+}
+
 /** What one embedding of the caller's speech says about the claim. `reference`: the scorer against its voiceprint. */
 export function judgeProbe(
   probe: Float32Array,
-  look: Pick<Look, 'netSpeechMs' | 'final' | 'looks'> & { readonly quality: QualityReport },
+  { quality, ...facts }: Pick<Look, 'netSpeechMs' | 'final' | 'looks'> & { readonly quality: QualityReport },
   { user, scorer, rule }: Pick<CallLooksOptions, 'user' | 'scorer' | 'rule'>,
   reference: ReferenceScorer,
-): LookVerdict {
-  const { netSpeechMs, quality, final, looks } = look;
-  return decideLook(
-    {
-      netSpeechMs,
-      fmr: reference.compare(probe, netSpeechMs).fmr,
-      sampleCosine: Math.max(-1, ...user.samples.map((sample) => cosine(sample.embedding, probe))),
-      replayCosine: scorer.calibration.replayCosine,
-      lowQuality: quality.clippedRatio > MUCH_CLIPPED || (quality.snrDb !== undefined && quality.snrDb < LOW_SNR_DB),
-      final,
-      looks,
-    },
-    rule,
-  );
+): JudgedLook {
+  const look: Look = {
+    ...facts,
+    fmr: reference.compare(probe, facts.netSpeechMs).fmr,
+    sampleCosine: Math.max(-1, ...user.samples.map((sample) => cosine(sample.embedding, probe))),
+    replayCosine: scorer.calibration.replayCosine,
+    lowQuality: quality.clippedRatio > MUCH_CLIPPED || (quality.snrDb !== undefined && quality.snrDb < LOW_SNR_DB),
+  };
+  const verdict = decideLook(look, rule);
+  return { verdict, ifLast: verdict.kind === 'decided' ? verdict : decideLook({ ...look, final: true }, rule) };
 }
 
 /** What a call came to, once nothing more is judged: the decision of its looks, or why there is none. */
@@ -192,8 +201,19 @@ export function summariseLooks(
   };
 }
 
-/** Nothing more can be told to anybody: no decision, whatever was heard. */
-export function givenUp(speech: CallerSpeech, looks: CallLooks): Finding {
-  const { netSpeechMs } = speech;
-  return { decision: 'inconclusive', reason: 'deadline', score: looks.latest?.score, netSpeechMs, looks: looks.looks };
+/**
+ * Nothing more can be told to anybody, so nothing is accepted. But whoever leaves is not spared what they would have been
+ * told, or they could try for ever: the latest look counts as if it had been the last one, unless the service itself gives
+ * up (`shutdown`). `looks` are those of a verification or of a sample.
+ */
+export function givenUp(
+  { netSpeechMs }: Pick<CallerSpeech, 'netSpeechMs'>,
+  { latest, ifLast, looks, decidedFromMs }: Pick<CallLooks, 'latest' | 'ifLast' | 'looks' | 'decidedFromMs'>,
+  shutdown: AbortSignal,
+): Finding {
+  if (!shutdown.aborted && ifLast?.kind === 'decided' && ifLast.decision !== 'accept') {
+    const { decision, reason, score } = ifLast;
+    return { decision, reason, score, netSpeechMs: decidedFromMs, looks };
+  }
+  return { decision: 'inconclusive', reason: 'deadline', score: latest?.score, netSpeechMs, looks };
 }

@@ -7,7 +7,7 @@
 import type { CallerSpeech, HeardSpeech } from '../caller-speech/caller-speech.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
 import type { ReferenceScorer } from '../scoring/scorer.js';
-import { type CallLooksOptions, judgeProbe } from './call-looks.js';
+import { type CallLooksOptions, type JudgedLook, judgeProbe } from './call-looks.js';
 import { type LookVerdict, NEXT_LOOK_MS } from './decide.js';
 
 export interface SampleLooksOptions
@@ -28,6 +28,8 @@ export class SampleLooks {
   private endMs: number;
   private looksAtStretch = 0;
   private taken = 0;
+  private lookedAtMs = 0;
+  private judged: JudgedLook | undefined;
 
   constructor(options: SampleLooksOptions) {
     this.options = options;
@@ -39,6 +41,21 @@ export class SampleLooks {
 
   get looks(): number {
     return this.taken;
+  }
+
+  /** What the latest look said about its stretch; undefined before the first. */
+  get latest(): LookVerdict | undefined {
+    return this.judged?.verdict;
+  }
+
+  /** What the latest look says if none comes after it; undefined before the first. */
+  get ifLast(): LookVerdict | undefined {
+    return this.judged?.ifLast;
+  }
+
+  /** Net speech of the call that had come when the latest look was taken. */
+  get decidedFromMs(): number {
+    return this.lookedAtMs;
   }
 
   /** The sample is as long as it has to be, and all of it was accepted. */
@@ -71,7 +88,9 @@ export class SampleLooks {
     this.looksAtStretch += 1;
     const quality = speech.qualityReport();
     const look = { netSpeechMs, quality, final, looks: this.looksAtStretch };
-    const verdict = judgeProbe(probe, look, this.options, this.reference);
+    this.judged = judgeProbe(probe, look, this.options, this.reference);
+    this.lookedAtMs = endMs;
+    const { verdict } = this.judged;
     if (verdict.kind === 'listen') this.endMs += NEXT_LOOK_MS;
     else if (verdict.decision === 'accept') this.beginAfter(endMs);
     return verdict;

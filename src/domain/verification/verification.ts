@@ -11,7 +11,7 @@ export interface VerificationRequest {
   readonly threshold: number | undefined;
   readonly correlationId: string;
   readonly callId: string | undefined;
-  /** Aborted when the asker has gone away: listening stops and nothing is accepted. */
+  /** Aborted when the asker has gone away: listening stops, nothing is accepted, and the latest look is judged as the last. */
   readonly signal: AbortSignal;
   /** Told after every look and about twice a second while listening. */
   readonly onProgress?: (progress: VerificationProgress) => void;

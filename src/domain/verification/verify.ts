@@ -140,10 +140,9 @@ export class Verification implements VerificationUseCase {
         await looks.finalLook(speech);
         report();
       }
-      // An asker who has gone away is told nothing, so nothing may have been accepted.
-      return signal.aborted ? givenUp(speech, looks) : summariseLooks(end, speech, looks);
+      return signal.aborted ? givenUp(speech, looks, shutdown) : summariseLooks(end, speech, looks);
     } catch (error) {
-      if (signal.aborted) return givenUp(speech, looks);
+      if (signal.aborted) return givenUp(speech, looks, shutdown);
       if (overdue.aborted) throw new VoiceAuthError('Timeout', 'The verification took too long', { cause: error });
       throw error;
     } finally {

@@ -117,6 +117,32 @@ describe('a question about a call of this process', () => {
   });
 });
 
+describe('a question about a call of another process', () => {
+  /** The other process lives and does not answer. */
+  function startElsewhere() {
+    const held = { state: 'listening', owned: false, tookOver: false, userId: undefined, alive: true } as const;
+    return start({
+      askCall: async () => ({ ...held, attemptId: 'attempt', answer: undefined }),
+      callRequest: async () => ({ answer: undefined, alive: true }),
+    });
+  }
+
+  it.each([
+    ['is withdrawn when its asker leaves', 'asker', 1],
+    ['stays when this server gives up: its asker has not left, and that process goes on', 'server', 0],
+  ] as const)('%s', async (_what, who, withdrawn) => {
+    const { questions, shutdown, clock, withdrawQuestion } = startElsewhere();
+    const asker = new AbortController();
+    const asking = questions.ask(questionOf(factsOf(), { signal: asker.signal }), ASKED);
+    const refused = expect(asking).rejects.toMatchObject({ code: 'Timeout' });
+    await settled();
+    (who === 'asker' ? asker : shutdown).abort();
+    clock.advance(1_000);
+    await refused;
+    expect(withdrawQuestion).toHaveBeenCalledTimes(withdrawn);
+  });
+});
+
 describe('a question that came to another process', () => {
   it('is given up when it is withdrawn before its deadline', async () => {
     const { questions, find, found, answerCall } = start();

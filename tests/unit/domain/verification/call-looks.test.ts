@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { CallerSpeech } from '../../../../src/domain/caller-speech/caller-speech.js';
 import { VoiceAuthError } from '../../../../src/domain/errors.js';
 import type { EnrolledUser } from '../../../../src/domain/ports/auth-store.js';
-import { CallLooks } from '../../../../src/domain/verification/call-looks.js';
+import { CallLooks, givenUp } from '../../../../src/domain/verification/call-looks.js';
 import type { LookRule } from '../../../../src/domain/verification/decide.js';
 import {
   direction,
@@ -292,5 +292,50 @@ describe('a look that fails', () => {
     });
     await say(20, 4);
     expect(looks.looks).toBeGreaterThan(0);
+  });
+});
+
+describe('what is given up', () => {
+  const never = new AbortController().signal;
+
+  it.each([
+    ['a stranger is rejected', 45, -8, 'reject', 'no_match'],
+    ['a copy of a sample is rejected', 20, 20, 'reject', 'replayed_audio'],
+    ['whom the last look would accept is not', 20, -8, 'inconclusive', 'deadline'],
+    ['whom a look has accepted is not', 0, -8, 'inconclusive', 'deadline'],
+  ])('counts the latest look as the last one: %s', async (_what, degrees, sample, decision, reason) => {
+    start({ samples: [sample] });
+    await say(degrees, 3.5);
+    const { looks: taken, latest, decidedFromMs } = looks;
+    expect(taken).toBeGreaterThan(0);
+    const finding = givenUp(speech, looks, never);
+    expect(finding).toMatchObject({ decision, reason, looks: taken });
+    expect(finding.netSpeechMs).toBe(decision === 'reject' ? decidedFromMs : speech.netSpeechMs);
+    if (decision !== 'reject') expect(finding.score).toBe(latest!.score);
+    expect(embedder.windowsMs.length).toBe(taken);
+    expect(givenUp(speech, looks, AbortSignal.abort())).toMatchObject({ decision: 'inconclusive', reason: 'deadline' });
+  });
+
+  it('counts a low score in noise as such', async () => {
+    await hear(toyNoise(60, 0.8));
+    await say(45, 3.5);
+    expect(looks.latest?.kind).toBe('listen');
+    expect(givenUp(speech, looks, never)).toMatchObject({
+      decision: 'inconclusive',
+      reason: 'low_quality',
+      score: expect.any(Number),
+    });
+  });
+
+  it('before any look is nothing', async () => {
+    await say(45, 1.9);
+    const { netSpeechMs } = speech;
+    expect(givenUp(speech, looks, never)).toEqual({
+      decision: 'inconclusive',
+      reason: 'deadline',
+      score: undefined,
+      netSpeechMs,
+      looks: 0,
+    });
   });
 });
