@@ -165,7 +165,10 @@ export const ENVIRONMENT = {
     'Score needed to accept; the false-match rate it stands for is (1 - score)^3',
   ),
   MIN_SPEECH_MS: variable(integer(1500, 60_000).default(2000), 'Net caller speech needed before any accept or reject'),
-  MAX_AUDIO_DURATION: variable(number(3, 300).default(30), 'Seconds of net caller speech used at most'),
+  MAX_AUDIO_DURATION: variable(
+    number(3, 300).default(30),
+    'Seconds of net caller speech used at most; a live call is compared every second up to 29.5 s of it, and once more at its end',
+  ),
   WEBSOCKET_TIMEOUT: variable(number(1, 600).default(65), 'Seconds a verification listens at most'),
   ENROLL_MIN_SPEECH_MS: variable(integer(2000, 60_000).default(5000), 'Net speech needed in one enrollment sample'),
   ENROLL_MATCH_THRESHOLD: variable(

@@ -3,7 +3,7 @@
  * so that the whole procedure keeps its claim. And the form in which it lies in a model package.
  */
 import { type Calibration, calibrationSchema } from '../domain/scoring/calibration.js';
-import { NEXT_LOOK_MS } from '../domain/verification/decide.js';
+import { LAST_EARLY_LOOK_MS, NEXT_LOOK_MS } from '../domain/verification/decide.js';
 import { type CallScores, chooseShares } from './call-procedure.js';
 import { fitImpostorTails, type ImpostorTails } from './impostor-tail.js';
 
@@ -11,8 +11,8 @@ import { fitImpostorTails, type ImpostorTails } from './impostor-tail.js';
 export const TAILS_S: readonly number[] = [2, 3, 4, 5, 7, 10, 14, 20];
 /** `MIN_SPEECH_MS` as it comes: below this the service decides nothing. */
 export const MIN_SPEECH_MS = 2000;
-/** Net speech of a long call's last look, in seconds: `MAX_AUDIO_DURATION` as it comes, less what detector frames round off. */
-const LAST_LOOK_S = 29.5;
+/** Net speech of a long call's last look, in seconds: with `MAX_AUDIO_DURATION` as it comes, less what detector frames round off. */
+const LAST_LOOK_S = LAST_EARLY_LOOK_MS / 1000;
 /**
  * Net speech at which a call is looked at, in seconds: all that the service takes, since every look is another chance for a
  * stranger.

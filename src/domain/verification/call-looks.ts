@@ -12,7 +12,15 @@ import type { InferenceOptions, SpeakerEmbedder } from '../ports/speaker-model.j
 import { cosine } from '../scoring/embedding.js';
 import type { ReferenceScorer, SpeakerScorer } from '../scoring/scorer.js';
 import type { Finding } from './attempt-recorder.js';
-import { decideLook, inconclusiveReason, type Look, type LookRule, type LookVerdict, NEXT_LOOK_MS } from './decide.js';
+import {
+  decideLook,
+  inconclusiveReason,
+  LAST_EARLY_LOOK_MS,
+  type Look,
+  type LookRule,
+  type LookVerdict,
+  NEXT_LOOK_MS,
+} from './decide.js';
 import type { DriftMonitor } from './drift-monitor.js';
 
 /** First look after this much net speech, or the minimum for a decision, if that is more. */
@@ -97,6 +105,7 @@ export class CallLooks {
    */
   lookIfDue(speech: CallerSpeech, onLook: () => void): void {
     if (this.running || this.last || this.decided || this.error || speech.netSpeechMs < this.nextLookMs) return;
+    if (this.nextLookMs > LAST_EARLY_LOOK_MS) return;
     this.running = this.take(speech, false)
       .then(
         () => {

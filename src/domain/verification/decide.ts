@@ -11,6 +11,11 @@ import type { Decision, Reason } from './decision.js';
 
 /** Net speech that has to come after a look before the next one is due. */
 export const NEXT_LOOK_MS = 1_000;
+/**
+ * Net speech after which only the last look is taken, however much may be used (`MAX_AUDIO_DURATION`): the budget of the
+ * looks is fitted for those up to here, and every further one would be a chance that the claim does not count.
+ */
+export const LAST_EARLY_LOOK_MS = 29_500;
 
 export interface LookRule {
   readonly threshold: number;

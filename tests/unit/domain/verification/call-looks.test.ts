@@ -33,6 +33,7 @@ interface Changes {
   readonly rule?: Partial<LookRule>;
   /** Angles of the stored samples. */
   readonly samples?: readonly number[];
+  readonly maxSpeechMs?: number;
 }
 
 function enrolled(
@@ -53,7 +54,7 @@ function enrolled(
   };
 }
 
-function start({ rule = {}, samples = [-8] }: Changes = {}): void {
+function start({ rule = {}, samples = [-8], maxSpeechMs = 30_000 }: Changes = {}): void {
   const { sequential, futility } = toyCalibration();
   embedder = new ToyEmbedder();
   const user = enrolled(samples);
@@ -67,7 +68,7 @@ function start({ rule = {}, samples = [-8] }: Changes = {}): void {
   });
   speech = new CallerSpeech({
     detector: new ToyDetector(),
-    maxSpeechMs: 30_000,
+    maxSpeechMs,
     inference: live,
     onSpeech: () => looks.lookIfDue(speech, () => told.push(looks.looks)),
   });
@@ -118,6 +119,20 @@ describe('the looks at a call', () => {
     expect(looks.latest!.score).toBeGreaterThan(early);
     expect(looks.looks).toBe(5);
     expect(looks.decidedFromMs).toBeCloseTo(5500, -2);
+  });
+
+  it('are as many as the budget was fitted for, however much speech may be used, and one at the end', async () => {
+    start({ maxSpeechMs: 60_000 });
+    await say(40, 29);
+    const early = looks.looks;
+    expect(early).toBeGreaterThan(20);
+    await say(40, 15);
+    expect(looks.looks - early).toBeLessThanOrEqual(1);
+    const last = looks.looks;
+    await speech.finish();
+    await looks.finalLook(speech);
+    expect([looks.looks, looks.decided]).toEqual([last + 1, true]);
+    expect(looks.decidedFromMs).toBeGreaterThan(40_000);
   });
 
   it('reject a stranger: early when it is hopeless, else at the end', async () => {
