@@ -91,6 +91,7 @@ const FAILURES: ReadonlyMap<string, readonly [ErrorCode, string]> = new Map([
   ['VA004', ['UserNotFoundError', 'There is no such user']],
   ['VA008', ['ValidationError', 'The request id was used for another question about this call']],
   ['VA007', ['CallConflict', 'The call id is in use']],
+  ['VA010', ['AccountLockedError', 'Too many failed attempts: the user is locked']],
   ['VA009', ['EnrollmentConflict', "The caller's number belongs to another enrolled user"]],
   ['22P02', ['ValidationError', 'An identifier is not well-formed']],
   ['22008', ['ValidationError', 'A date is out of range']],

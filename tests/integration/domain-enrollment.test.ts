@@ -134,6 +134,21 @@ describe('samples', () => {
     expect((await world.recorded())[0]).toBe('reject/locked_out');
   });
 
+  it('of the owner, asked for in a time in which the user was locked, are not added', async () => {
+    await world.service.enroll(world.userId, voice(0));
+    world.service.embedder.latch.close();
+    const slow = world.service.enroll(world.userId, voice(5));
+    while (world.service.embedder.latch.held === 0) await settled();
+    await world.store.recordAttempt(rejectOf(world.userId, { maxFailedAttempts: 1 }));
+    world.service.embedder.latch.open();
+    const { lockedUntil } = (await world.user())!;
+    await expect(slow).rejects.toMatchObject({
+      code: 'AccountLockedError',
+      details: { locked_until: lockedUntil!.toISOString() },
+    });
+    expect(await storedAngles()).toEqual([0]);
+  });
+
   it('of somebody else that cannot be recorded fail with that', async () => {
     await world.service.enroll(world.userId, voice(0));
     const failing = new ToyService(replacing(world.store, { recordAttempt: databaseDown }));
@@ -160,6 +175,8 @@ describe('samples', () => {
     const sampleId = randomUUID();
     await world.service.enroll(world.userId, voice(0));
     await world.service.enroll(world.userId, voice(10), { sampleId });
+    expect(await world.service.enroll(world.userId, voice(10), { sampleId })).toMatchObject({ samples: 2, score: 1 });
+    await world.store.recordAttempt(rejectOf(world.userId, { maxFailedAttempts: 1 }));
     expect(await world.service.enroll(world.userId, voice(10), { sampleId })).toMatchObject({ samples: 2, score: 1 });
   });
 

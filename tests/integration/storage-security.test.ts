@@ -247,6 +247,8 @@ describe('what is stored', () => {
   it('keeps locks that are not known to have begun, until an operator lifts them', async () => {
     const userId = randomUUID();
     const { version } = await store.saveEnrollment(enrollmentOf(userId));
+    // Of a lock that a clock set which ran ahead.
+    await sql(`update voice_auth.users set locked_at = '3001-01-01T00:00:00Z' where id = $1`, [userId]);
     await sql(`update voice_auth.users set locked_until = '2999-01-01T00:00:00Z' where id = $1`, [userId]);
     expect((await store.findUser(userId))?.lockedUntil).toEqual(new Date('2999-01-01T00:00:00Z'));
     expect(await store.recordAttempt(acceptOf(userId, version))).toMatchObject({ reason: 'locked_out' });

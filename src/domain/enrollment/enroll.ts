@@ -6,7 +6,7 @@ import { CallerSpeech, type HeardSpeech } from '../caller-speech/caller-speech.j
 import { listen } from '../caller-speech/listen.js';
 import type { ListeningDeps } from '../caller-speech/listening-deps.js';
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
-import { accountLocked, asVoiceAuthError, VoiceAuthError } from '../errors.js';
+import { accountLocked, asVoiceAuthError, type ErrorCode, VoiceAuthError } from '../errors.js';
 import type { EnrolledUser, EnrollmentRecord, VoiceSample } from '../ports/auth-store.js';
 import type { InferenceOptions } from '../ports/speaker-model.js';
 import { scoreFromFmr } from '../scoring/calibration.js';
@@ -25,6 +25,9 @@ export interface EnrollmentDeps extends ListeningDeps {
 
 /** Samples kept per voiceprint. The first one stays as its anchor (see `centroidOf`); of the others the oldest makes room. */
 const MAX_SAMPLES = 5;
+
+/** Refusals that a sample meets which is there already. */
+const MAY_BE_SAVED: ReadonlySet<ErrorCode> = new Set(['EnrollmentConflict', 'AccountLockedError']);
 
 export class Enrollment implements EnrollmentUseCase {
   private readonly deps: EnrollmentDeps;
@@ -56,13 +59,12 @@ export class Enrollment implements EnrollmentUseCase {
     const replaced = foreignModel(before, embedder.modelId);
     if (replaced !== undefined && !request.replaceModel) throw modelMismatch(replaced, embedder.modelId);
     refuseOtherPhone(before, request.phone);
-    const lockedUntil = lockOf(before);
-    if (lockedUntil) throw accountLocked(lockedUntil);
     const taken = before?.samples.find(({ id }) => id === request.sampleId);
     if (before && taken) {
       const { length } = before.samples;
       return { score: 1, samples: length, netSpeechMs: taken.netSpeechMs, modelId: embedder.modelId };
     }
+    refuseLocked(before);
     const sample = await this.takeSample(request, before);
     // With embeddings of another model nothing can be compared: the sample begins a voiceprint of its own.
     const comparable = replaced === undefined ? before : undefined;
@@ -89,15 +91,20 @@ export class Enrollment implements EnrollmentUseCase {
     return { score, samples, netSpeechMs: sample.netSpeechMs, modelId: embedder.modelId };
   }
 
-  /** Saves, and returns how many samples there are. What was saved before, by a time that had no answer, is not a conflict. */
+  /**
+   * Saves, and returns how many samples there are. What was saved before, by a time that had no answer, is not a conflict, nor
+   * is a lock that came after it.
+   */
   private async save(record: EnrollmentRecord): Promise<number> {
     const { store } = this.deps;
     try {
       return (await store.saveEnrollment(record)).samples;
     } catch (error) {
-      if (!(error instanceof VoiceAuthError) || error.code !== 'EnrollmentConflict') throw error;
-      const samples = (await store.findUser(record.userId))?.samples ?? [];
+      if (!(error instanceof VoiceAuthError) || !MAY_BE_SAVED.has(error.code)) throw error;
+      const user = await store.findUser(record.userId);
+      const samples = user?.samples ?? [];
       if (samples.some(({ id }) => id === record.newSample.id)) return samples.length;
+      refuseLocked(user);
       throw error;
     }
   }
@@ -214,6 +221,11 @@ function mixedAudio(): VoiceAuthError {
 /** The model of a voiceprint that is not of the service's model. */
 function foreignModel(user: EnrolledUser | undefined, modelId: string): string | undefined {
   return user?.voiceprint && user.voiceprint.modelId !== modelId ? user.voiceprint.modelId : undefined;
+}
+
+function refuseLocked(user: EnrolledUser | undefined): void {
+  const lockedUntil = lockOf(user);
+  if (lockedUntil) throw accountLocked(lockedUntil);
 }
 
 function refuseOtherPhone(user: EnrolledUser | undefined, phone: string | undefined): void {

@@ -5,7 +5,8 @@
  * - space is made reusable every hour (`vacuum`), and the log is cut;
  * - after an erasure, a replaced voiceprint or a purge of attempts the tables they touch are written anew (`vacuum full`), and
  *   the log files of before are deleted. The audit trail says when; what was done is recorded, so that a process that is
- *   killed in between leaves it to the next one. Old calls are forgotten every hour, so their tables are written anew once a day;
+ *   killed in between leaves it to the next one. What calls held is cleared all the time, so their tables are written anew once
+ *   a day;
  * - a process that is killed while a table is written anew leaves a copy that belongs to nothing: the next one removes it.
  */
 import { readdir, rm } from 'node:fs/promises';
