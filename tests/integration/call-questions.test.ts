@@ -680,6 +680,12 @@ describe('enrolling from a call', () => {
     const attempt = { decision: 'reject', reason: 'no_match', source: 'vapi', callId: call.callId };
     expect(await world.history()).toMatchObject([attempt]);
     expect(await world.failedAttempts()).toBe(1);
+    // The same words count no second time, whatever is asked of them.
+    const again = enrolling(call, { ...proven, requestId: 'enroll-2', deadlineMs: 300 });
+    await expect(here.service.enroll(again)).rejects.toMatchObject({ code: 'AudioProcessingError' });
+    const asking = here.service.verify(questionOf(call, { userId: world.userId, deadlineMs: 300 }));
+    expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'insufficient_speech' });
+    expect(await world.failedAttempts()).toBe(1);
     expect((await world.user())?.samples).toHaveLength(1);
   });
 

@@ -184,8 +184,8 @@ export class CallAnswers {
     return enrolling
       .catch((error: unknown) => {
         // It may have been saved all the same, and then this would be the same audio against the voiceprint made of it.
-        const known = error instanceof VoiceAuthError && !UNSURE.has(error.code);
-        if (heard && !known) session.spendOn(userId);
+        const unsure = !(error instanceof VoiceAuthError) || UNSURE.has(error.code);
+        if (heard && (unsure || isMismatch(error))) session.spendOn(userId);
         throw error;
       })
       .finally(asking.unlink);
@@ -283,4 +283,10 @@ export class CallAnswers {
     const found = await persist(() => this.deps.desk.userOfNumber(call.callerNumber));
     return found === 'unknown_caller' || found === 'ambiguous_caller' ? { kind: found } : found;
   }
+}
+
+/** What was said counts against the person already, and must not count again. */
+function isMismatch({ code, details }: VoiceAuthError): boolean {
+  const { check } = (details ?? {}) as { readonly check?: unknown };
+  return code === 'EnrollmentConflict' && check === 'sample_agreement';
 }
