@@ -266,6 +266,38 @@ describe('a voiceprint that has a sample added while a question waits', () => {
     expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'caller_hung_up' });
     expect(await world.recorded()).toEqual(['inconclusive/caller_hung_up']);
   });
+
+  it('is not compared with it either before the asker knows that it was added', async () => {
+    const { promise: added, resolve: add } = deferred<void>();
+    const { promise: answered, resolve: answer } = deferred<void>();
+    let reads = 0;
+    const store = replacing(world.store, {
+      findUser: async (userId) => {
+        if (++reads === 2) await added;
+        return world.store.findUser(userId);
+      },
+      saveEnrollment: async (record) => {
+        const saved = await world.store.saveEnrollment(record);
+        add();
+        await answered;
+        return saved;
+      },
+    });
+    const here = startProcess({ parts: { store, enrollment: new ToyService(store).enrollment } });
+    const { call, audio } = await begun(here);
+    const claimed = { userId: world.userId };
+    const asking = here.service.verify(questionOf(call, claimed));
+    await expect.poll(async () => (await here.service.status('vapi', call.callId))?.claimed).toBe(true);
+    await play(audio, OWNER);
+    await expect.poll(() => reads).toBe(2);
+    const adding = here.service.enroll(enrolling(call, { ...claimed, identityProven: true }));
+    await playUntil(audio, 1, added);
+    audio.end();
+    expect(decided(await asking)).toMatchObject({ decision: 'inconclusive', reason: 'caller_hung_up' });
+    answer();
+    expect(enrolled(await adding).result.samples).toBe(2);
+    expect(await world.recorded()).toEqual(['inconclusive/caller_hung_up']);
+  });
 });
 
 describe('a question that comes late', () => {

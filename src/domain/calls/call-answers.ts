@@ -136,8 +136,6 @@ export class CallAnswers {
     if (typeof meant !== 'string') return { kind: 'enroll', answer: meant };
     if (!session) throw new VoiceAuthError('CallNotFoundError', 'The call is over');
     const result = await this.addSample(question, asked, { ...means, session, userId: meant });
-    // The same audio against the voiceprint that was made of it would prove nothing.
-    session.spendOn(meant);
     session.claimedUserId = meant;
     return { kind: 'enroll', answer: { kind: 'enrolled', userId: meant, result } };
   }
@@ -176,6 +174,8 @@ export class CallAnswers {
       },
       sampleId: attemptId,
       persist: means.persist,
+      // The same audio against the voiceprint made of it would prove nothing, and others may read that before the answer is here.
+      beforeSave: () => session.spendOn(userId),
       correlationId: question.call.correlationId,
       callId: question.call.callId,
       actor: asked.actor,
@@ -183,7 +183,7 @@ export class CallAnswers {
     });
     return enrolling
       .catch((error: unknown) => {
-        // It may have been saved all the same, and then this would be the same audio against the voiceprint made of it.
+        // It may have been counted as a failed attempt all the same.
         const unsure = !(error instanceof VoiceAuthError) || UNSURE.has(error.code);
         if (heard && (unsure || isMismatch(error))) session.spendOn(userId);
         throw error;

@@ -87,6 +87,7 @@ export class Enrollment implements EnrollmentUseCase {
       correlationId: request.correlationId,
       actor: request.actor,
     };
+    request.beforeSave?.();
     const samples = await persist(() => this.save(record));
     return { score, samples, netSpeechMs: sample.netSpeechMs, modelId: embedder.modelId };
   }

@@ -40,6 +40,8 @@ export interface EnrollmentRequest {
   readonly sampleId?: string;
   /** Runs a step of the database again while the database is away and there is time; default: once only. */
   readonly persist?: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Told when the sample is about to be written: from then on the voiceprint may be made of it, whatever is answered. */
+  readonly beforeSave?: () => void;
   /** A voiceprint of another model gives way to one made from this sample. One of this model is added to, as ever. */
   readonly replaceModel?: boolean | undefined;
   readonly correlationId: string;
