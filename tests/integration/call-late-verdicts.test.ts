@@ -8,7 +8,7 @@ import type { ToyCall } from '../support/toy-calls.js';
 import { dialled, ToyProcess } from '../support/toy-calls-service.js';
 import { settled } from '../support/toy-models.js';
 import { play, replacing } from '../support/toy-service.js';
-import { toyWorld } from '../support/toy-world.js';
+import { databaseDown, toyWorld } from '../support/toy-world.js';
 import { callObject, onlyResult, ScriptedVapi, SECRET, webhookConfig } from '../support/webhook-harness.js';
 
 const CALLER = '+14566836490';
@@ -91,6 +91,20 @@ it('a caller who hangs up after a look has a failed attempt, and five of them lo
   expect(vapi.delivered).toEqual([]);
   await deliver({ type: 'status-update', status: 'in-progress', call: callObject({ id: 'locked-out' }) });
   expect(await verifyCaller('locked-out', 'first')).toMatch(/^locked_out/);
+});
+
+it('a caller who hangs up while the database is away has a failed attempt when it is back', async () => {
+  let tries = 0;
+  start({
+    store: replacing(world.store, {
+      recordAttempt: (attempt) => (++tries === 2 ? databaseDown() : world.store.recordAttempt(attempt)),
+    }),
+    callStore: replacing(world.calls, { endCall: databaseDown }),
+  });
+  const audio = await owed('over-in-an-outage');
+  await play(audio, STRANGER);
+  await hangUp('over-in-an-outage', audio);
+  expect([await world.failedAttempts(), (await world.recorded())[0]]).toEqual([1, 'reject/no_match']);
 });
 
 it('a caller who hangs up before the first look has none', async () => {

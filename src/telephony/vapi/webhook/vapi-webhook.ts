@@ -143,13 +143,10 @@ export class VapiWebhook {
     const status = message.kind === 'status-update' ? message.status : undefined;
     if (status === 'ended' || message.kind === 'end-of-call-report') {
       this.#memory.forget(call.callId);
-      const stopLate = this.#late.silence(call.callId);
+      // The late question is not stopped: it ends with the call, once the last words are judged.
+      this.#late.silence(call.callId);
       this.#beginning.get(call.callId)?.over.abort();
-      // The late question ends with the call, once the last words are judged; where the call cannot be ended it is stopped.
-      await this.#deps.calls.end('vapi', call.callId).catch((error: unknown) => {
-        stopLate();
-        throw error;
-      });
+      await this.#deps.calls.end('vapi', call.callId);
       return 'done';
     }
     const known = this.#memory.learn(call);

@@ -164,14 +164,16 @@ describe('a verdict that comes late', () => {
     },
   );
 
-  it('stops when its call cannot be ended', async () => {
+  it('is judged also when the end of its call cannot be written down', async () => {
     const h = openQuestion();
     await h.deliver(toolMessage('verify_caller'));
     h.calls.onEnd = () => Promise.reject(new VoiceAuthError('DatabaseUnavailable', 'Away'));
     await h.deliver({ type: 'status-update', status: 'ended', call: callObject() });
+    expect(h.late()[0]?.signal.aborted).toBe(false);
+    h.answer(Promise.resolve(decided(MATCH)));
     await h.webhook.close();
-    expect(h.late()[0]?.signal.aborted).toBe(true);
     expect(h.vapi.delivered).toEqual([]);
+    expect(await h.count('toolCalls', { tool: 'late_verdict', outcome: 'stopped' })).toBe(1);
   });
 
   it('is told to be open at shutdown, once, and none begins after it', async () => {
