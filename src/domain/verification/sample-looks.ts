@@ -8,7 +8,7 @@ import type { CallerSpeech, HeardSpeech } from '../caller-speech/caller-speech.j
 import { SpeechEmbedding } from '../caller-speech/speech-embedding.js';
 import type { ReferenceScorer } from '../scoring/scorer.js';
 import { type CallLooksOptions, type JudgedLook, judgeProbe } from './call-looks.js';
-import { type LookVerdict, NEXT_LOOK_MS } from './decide.js';
+import { LAST_EARLY_LOOK_MS, type LookVerdict, NEXT_LOOK_MS } from './decide.js';
 
 export interface SampleLooksOptions
   extends Pick<CallLooksOptions, 'embedder' | 'scorer' | 'user' | 'voiceprint' | 'rule' | 'inference'> {
@@ -63,7 +63,7 @@ export class SampleLooks {
     return this.acceptedMs >= this.options.wantedMs;
   }
 
-  /** Net speech of the call that the next look takes. */
+  /** Net speech of the call that the next look takes; infinite when only the last look is left for this stretch. */
   get nextLookMs(): number {
     return this.endMs;
   }
@@ -91,7 +91,7 @@ export class SampleLooks {
     this.judged = judgeProbe(probe, look, this.options, this.reference);
     this.lookedAtMs = endMs;
     const { verdict } = this.judged;
-    if (verdict.kind === 'listen') this.endMs += NEXT_LOOK_MS;
+    if (verdict.kind === 'listen') this.endMs = this.laterThan(endMs);
     else if (verdict.decision === 'accept') this.beginAfter(endMs);
     return verdict;
   }
@@ -99,6 +99,12 @@ export class SampleLooks {
   /** What was accepted of `speech`, and nothing else. */
   sampleOf(speech: CallerSpeech): HeardSpeech {
     return speech.excerpt(this.acceptedMs);
+  }
+
+  /** Where the next look at the stretch ends, after one that ended at `endMs`. */
+  private laterThan(endMs: number): number {
+    const nextMs = endMs + NEXT_LOOK_MS;
+    return nextMs - this.startMs > LAST_EARLY_LOOK_MS ? Number.POSITIVE_INFINITY : nextMs;
   }
 
   /**

@@ -97,6 +97,16 @@ describe('a sample', () => {
     expect(looks.sampleOf(speech).netSpeechMs).toBe(3500);
   });
 
+  it('is looked at as often as the budget was fitted for, however much speech may be used, and once at the end', async () => {
+    speech = new CallerSpeech({ detector: new ToyDetector(), maxSpeechMs: 60_000, inference });
+    for (let i = 0; i < 15; i++) await say(40, 3);
+    const looks = sampleLooks(5000);
+    await lookOn(looks);
+    expect([looks.looks, looks.decidedFromMs]).toEqual([28, 29_000]);
+    expect(await looks.look(speech, true)).toMatchObject({ kind: 'decided', decision: 'reject', reason: 'no_match' });
+    expect(looks.decidedFromMs).toBeGreaterThanOrEqual(45_000);
+  });
+
   it('spends no more than its share on the last look at a stretch that was looked at before', async () => {
     await say(22, 2.5);
     const [again, once] = [sampleLooks(2000, 2000, 0.3), sampleLooks(2000, 2000, 0.3)];
