@@ -1,7 +1,7 @@
 /**
  * Reads bodies that are handed over as they are. Some come from strangers, since a signature can only be checked when the body
- * is there, so what all of them together may hold is bounded, and what those of one address may; they have to come soon. Who
- * has shown by headers where they come from has memory that no stranger can take up.
+ * is there, so what all of them together may hold while they come is bounded, and what those of one address may; they have to
+ * come soon. Who has shown by headers where they come from has memory that no stranger can take up.
  */
 import type { Request, RequestHandler } from 'express';
 import { VoiceAuthError } from '../../domain/errors.js';
@@ -38,22 +38,40 @@ export function rawBody(options: RawBodyOptions): (maxBytes: number) => RequestH
   return (maxBytes) => async (req, res, next) => {
     const state = stateOf(req);
     const address = addressOf(req);
-    const room = state.unproven ? ofStrangers : ofOthers;
+    let room = state.unproven ? ofStrangers : ofOthers;
     let own = 0;
     let closed = false;
-    res.once('close', () => {
-      closed = true;
-      room.giveBack(address, own);
-    });
-    const onBytes = (length: number) => {
-      if (closed) return;
+    const take = (length: number) => {
       const answer = room.take(address, length);
       if (answer !== 'taken') throw new VoiceAuthError('Busy', BUSY[answer], { retryAfterSeconds: 1 });
       own += length;
     };
-    state.upload = state.unproven
-      ? await readUnproven(req, maxBytes, { ...options, address, onBytes })
-      : await readBody(req, maxBytes, { onBytes });
+    const giveBack = () => {
+      room.giveBack(address, own);
+      own = 0;
+    };
+    res.once('close', () => {
+      closed = true;
+      giveBack();
+    });
+    const onBytes = (length: number) => {
+      if (!closed) take(length);
+    };
+    try {
+      state.upload = state.unproven
+        ? await readUnproven(req, maxBytes, { ...options, address, onBytes })
+        : await readBody(req, maxBytes, { onBytes });
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
+    if (state.unproven && !closed) {
+      // What is all there is judged at once, and a genuine one may be worked on for long: that is none of the strangers' room.
+      const length = own;
+      giveBack();
+      room = ofOthers;
+      take(length);
+    }
     next();
   };
 }

@@ -69,20 +69,36 @@ describe('raw bodies', () => {
     await eventually(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
   });
 
-  it('of one stranger get a quarter of the memory for strangers, and others their own', async () => {
-    const { held, post } = await serve();
+  it('of one stranger get a quarter of the memory for strangers while they come, and others their own', async () => {
+    const { url, held, post } = await serve();
     const stranger = { stranger: 'yes' };
-    const waiting = [post('/held', 'x'.repeat(600), stranger)];
-    await eventually(() => expect(held).toHaveLength(1));
-    const refused = await post('/', 'x'.repeat(26), stranger);
-    expect([refused.status, refused.text]).toEqual([503, expect.stringContaining('from this address')]);
+    const coming = connect(Number(new URL(url).port), '127.0.0.1');
+    coming.write(`POST / HTTP/1.1\r\nHost: here\r\nstranger: yes\r\nContent-Length: 601\r\n\r\n${'x'.repeat(600)}`);
+    await eventually(async () => {
+      const refused = await post('/', 'x'.repeat(26), stranger);
+      expect([refused.status, refused.text]).toEqual([503, expect.stringContaining('from this address')]);
+    });
     expect((await post('/', 'x'.repeat(25), stranger)).status).toBe(200);
-    waiting.push(post('/held', 'x'.repeat(1_000)), post('/held', 'x'.repeat(1_000)));
-    await eventually(() => expect(held).toHaveLength(3));
+    const waiting = [post('/held', 'x'.repeat(1_000)), post('/held', 'x'.repeat(1_000))];
+    await eventually(() => expect(held).toHaveLength(2));
     expect((await post('/', 'x'.repeat(500))).status).toBe(200);
     for (const res of held) res.json({});
     await Promise.all(waiting);
+    coming.destroy();
     await eventually(async () => expect((await post('/', 'x'.repeat(625), stranger)).status).toBe(200));
+  });
+
+  it('that are all there are none of the strangers any more, however long they are worked on', async () => {
+    const { held, post } = await serve();
+    const stranger = { stranger: 'yes' };
+    const waiting = Array.from({ length: 3 }, () => post('/held', 'x'.repeat(600), stranger));
+    await eventually(() => expect(held).toHaveLength(3));
+    expect((await post('/', 'x'.repeat(625), stranger)).status).toBe(200);
+    // Of what everybody shares while they are worked on, 700 bytes are left.
+    expect((await post('/', 'x'.repeat(701))).status).toBe(503);
+    for (const res of held) res.json({});
+    expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([200, 200, 200]);
+    await eventually(async () => expect((await post('/', 'x'.repeat(1_000))).status).toBe(200));
   });
 
   it('free their memory also when their client vanishes in the middle', async () => {
