@@ -9,8 +9,8 @@ import type { z } from 'zod';
 import { asVoiceAuthError, type ErrorCode, VoiceAuthError } from '../domain/errors.js';
 import type { Metrics } from '../observability/metrics.js';
 
-/** What it comes to is told by readiness: it may fail now and then without anybody having to be woken. */
-const PROBE = 'va_ping';
+/** What they come to is told by readiness: they may fail now and then without anybody having to be woken. */
+const PROBES: ReadonlySet<string> = new Set(['va_ping', 'va_key_ids']);
 
 export interface DatabaseClientOptions {
   readonly url: string;
@@ -72,7 +72,7 @@ export class DatabaseClient {
       return parsed.data;
     } catch (error) {
       outcome = asVoiceAuthError(error).code;
-      if (name !== PROBE) this.#options.metrics.databaseErrors.inc({ outcome });
+      if (!PROBES.has(name)) this.#options.metrics.databaseErrors.inc({ outcome });
       throw error;
     } finally {
       this.#options.metrics.databaseSeconds.observe(

@@ -404,3 +404,7 @@ begin
   return jsonb_build_object('samples', v_kept + 1, 'version', p_version);
 end
 $$;
+
+-- Which keys are in use is part of readiness: it must not take a look at every template.
+create index voiceprints_key_id_idx on voice_auth.voiceprints (key_id);
+create index voice_samples_key_id_idx on voice_auth.voice_samples (key_id);

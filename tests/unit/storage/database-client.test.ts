@@ -95,6 +95,7 @@ describe('database client', () => {
       (await metrics.databaseErrors.get()).values.find(({ labels }) => labels.outcome === 'DatabaseUnavailable')!.value;
     const before = await errors();
     await failureOf(answering(503, ''));
+    await expect(clientWith(answering(503, '')).call('va_key_ids', {}, z.array(z.string()))).rejects.toThrow();
     expect(await errors()).toBe(before);
     await expect(clientWith(answering(503, '')).call('va_find_user', {}, z.number())).rejects.toThrow();
     expect(await errors()).toBe(before + 1);
