@@ -405,6 +405,6 @@ begin
 end
 $$;
 
--- Which keys are in use is part of readiness: it must not take a look at every template.
+-- Which keys are in use is part of readiness: an index is less to read than the templates.
 create index voiceprints_key_id_idx on voice_auth.voiceprints (key_id);
 create index voice_samples_key_id_idx on voice_auth.voice_samples (key_id);

@@ -1,7 +1,8 @@
 /**
  * Reads bodies that are handed over as they are. Some come from strangers, since a signature can only be checked when the body
  * is there, so what all of them together may hold while they come is bounded, and what those of one address may; they have to
- * come soon. Who has shown by headers where they come from has memory that no stranger can take up.
+ * come soon. Who has shown by headers where they come from has memory of their own; a stranger's body is in it from when it is
+ * all there, for the check of its signature, and while a genuine one is worked on.
  */
 import type { Request, RequestHandler } from 'express';
 import { VoiceAuthError } from '../../domain/errors.js';
